@@ -1,0 +1,88 @@
+"""What the DAGs share: how every task is run, and how a job is started by its file name.
+
+A job runs in the virtual environment that Airflow itself runs in. Where Spark runs is said in the file
+that the jobs read too: conf/local.yaml, or the one that $NIGHTSHELF_RUNTIME names.
+"""
+
+import json
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Asset, DeadlineAlert, DeadlineReference, Param, SyncCallback
+
+logger = logging.getLogger(__name__)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RUNTIME = yaml.safe_load(
+    Path(os.environ.get("NIGHTSHELF_RUNTIME") or REPOSITORY / "conf" / "local.yaml").read_text("utf-8")
+)
+
+# Two Spark sessions at once would share one machine's memory: the pool has one slot (spark_pool.py).
+SPARK_POOL = "spark"
+
+# A connection of the environment goes before one in Airflow's database: set it there for another master.
+SPARK_CONNECTION = "nightshelf_spark"
+os.environ.setdefault(
+    f"AIRFLOW_CONN_{SPARK_CONNECTION.upper()}", json.dumps({"conn_type": "spark", "host": RUNTIME["master"]})
+)
+
+ENVIRONMENT = {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),  # spark-submit, torchrun
+    "PYSPARK_PYTHON": sys.executable,
+    "SPARK_LOCAL_IP": os.environ.get("SPARK_LOCAL_IP", "127.0.0.1"),
+}
+
+DEFAULT_ARGS = {
+    "retries": 2,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+    "execution_timeout": timedelta(hours=2),
+}
+
+SCENARIO = Param(
+    "grocery",
+    type="string",
+    pattern=r"^[A-Za-z0-9_./-]+$",
+    description="A file of conf/ without .yaml, or the path of one.",
+)
+
+
+def spark_job(task_id: str, file: str, arguments: Sequence[str], **settings: Any) -> SparkSubmitOperator:
+    """The job in a file below jobs/, in a Spark session of its own."""
+    return SparkSubmitOperator(
+        task_id=task_id,
+        application=str(REPOSITORY / "jobs" / file),
+        application_args=list(arguments),
+        name=f"nightshelf-{task_id}",
+        conn_id=SPARK_CONNECTION,
+        driver_memory=RUNTIME["driver_memory"],
+        env_vars=ENVIRONMENT,
+        pool=SPARK_POOL,
+        **settings,
+    )
+
+
+def python_job(task_id: str, module: str, arguments: Sequence[str], **settings: Any) -> BashOperator:
+    """A module that starts what it needs by itself: torchrun, or many days in one Spark session.
+
+    It takes the same slot as a Spark job, for it takes the same memory.
+    """
+    return BashOperator(
+        task_id=task_id,
+        bash_command=f"exec {shlex.quote(sys.executable)} -m {module} {' '.join(arguments)}",
+        cwd=str(REPOSITORY),
+        env=ENVIRONMENT,
+        append_env=True,
+        pool=SPARK_POOL,
+        **settings,
+    )

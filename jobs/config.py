@@ -1,0 +1,281 @@
+"""What a scenario is: the typed, frozen schema of conf/<scenario>.yaml and of conf/local.yaml.
+
+Light to import (no Spark, no torch): `nightshelf validate` checks a scenario in a moment. Every error
+of a file is reported at once, with its line, its key and the nearest valid key.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from mtl_model.config import ModelConfig, StrictModel
+
+CONF_FOLDER = Path(__file__).resolve().parents[1] / "conf"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+Model = TypeVar("Model", bound=BaseModel)
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class ConfigError(ValueError):
+    """A scenario that cannot be used; `problems` has one line for each error."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class LogsConfig(StrictModel):
+    """Where the behaviour log is and which days it covers; `path` overrides where the source's files lie."""
+
+    source: Literal["completejourney"]
+    path: Path | None = None
+    first_day: date
+    last_day: date
+    time_zone: Literal["UTC"]
+
+    @model_validator(mode="after")
+    def check_days(self) -> Self:
+        if self.last_day < self.first_day:
+            raise ValueError(f"last_day ({self.last_day}) is before first_day ({self.first_day})")
+        return self
+
+
+class FeaturesConfig(StrictModel):
+    windows_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    half_life_days: PositiveInt
+
+    @field_validator("windows_days")
+    @classmethod
+    def check_windows(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+        if list(windows) != sorted(set(windows)):
+            raise ValueError(f"windows_days must rise, got {list(windows)}")
+        return windows
+
+
+class CandidatesConfig(StrictModel):
+    """Quota of each channel per user; items ever sold in lines of more than `max_line_quantity` are left out."""
+
+    bought_before: PositiveInt
+    popular_per_department: PositiveInt
+    popular_departments: PositiveInt
+    on_promotion: PositiveInt
+    max_line_quantity: PositiveInt
+
+
+class ExamplesConfig(StrictModel):
+    label_window_days: PositiveInt
+    training_weeks: PositiveInt
+    negative_sampling_rate: Rate
+
+
+class PromotionRule(StrictModel):
+    """When a freshly trained model may replace the serving one: its `metric` of `task`, on the same examples.
+
+    It must beat the constant by `min_gain_over_constant` and may fall behind the serving model by
+    `max_loss_to_serving` at most.
+    """
+
+    task: str
+    metric: Literal["auc", "gauc", "normalised_gini"]
+    min_gain_over_constant: NonNegativeFloat
+    max_loss_to_serving: NonNegativeFloat
+
+
+class LearnConfig(StrictModel):
+    """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once itself."""
+
+    validation_days: PositiveInt
+    refit: bool
+    promotion: PromotionRule
+
+
+class RecommendConfig(StrictModel):
+    """Utility = sum over tasks of weight x prediction; then the rules."""
+
+    surface: str
+    items_per_user: PositiveInt
+    utility: dict[str, float]
+    max_per_category: PositiveInt
+    coupons_per_user: PositiveInt
+    complements_per_item: PositiveInt
+    min_baskets_together: PositiveInt
+
+
+class CheckConfig(StrictModel):
+    """A bound on what is about to be published; a failed blocking check leaves yesterday's tables serving."""
+
+    name: str
+    table: str
+    measure: Literal["row_count", "user_share", "null_share", "duplicate_keys", "rows_against_trailing_mean"]
+    column: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    blocking: bool = True
+
+    @model_validator(mode="after")
+    def check_bounds(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError(f"check {self.name!r} needs at_least or at_most")
+        if self.measure == "null_share" and self.column is None:
+            raise ValueError(f"check {self.name!r} measures null_share: name its column")
+        return self
+
+
+class PublishConfig(StrictModel):
+    checks: tuple[CheckConfig, ...]
+
+
+class ScenarioConfig(StrictModel):
+    name: str
+    logs: LogsConfig
+    features: FeaturesConfig
+    candidates: CandidatesConfig
+    examples: ExamplesConfig
+    model: ModelConfig
+    learn: LearnConfig
+    recommend: RecommendConfig
+    publish: PublishConfig
+
+    @field_validator("name")
+    @classmethod
+    def check_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a scenario's name is lower-case letters, digits and _, got {name!r}")
+        return name
+
+    @model_validator(mode="after")
+    def check_tasks(self) -> Self:
+        tasks = {task.name for task in self.model.tasks}
+        named = {*self.recommend.utility, self.learn.promotion.task}
+        if unknown := sorted(named - tasks):
+            raise ValueError(f"recommend.utility and learn.promotion.task name unknown tasks {unknown}: {sorted(tasks)}")
+        if self.learn.validation_days >= 7 * self.examples.training_weeks:
+            raise ValueError("learn.validation_days leave no days to train on: raise examples.training_weeks")
+        return self
+
+    def digest(self, *sections: str) -> str:
+        """Changes whenever a setting of `sections` does: tables that rest on them are then rebuilt."""
+        content = self.model_dump(mode="json", include=set(sections))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class RuntimeConfig(StrictModel):
+    """Where things run (conf/local.yaml); no setting here changes what a table holds."""
+
+    master: str
+    driver_memory: str
+    shuffle_partitions: PositiveInt
+    spark_settings: dict[str, str] = {}
+    catalog: dict[str, str] = {}
+    torchrun_arguments: tuple[str, ...] = ()
+    rendezvous_timeout_seconds: NonNegativeInt = 600
+    min_free_disk_gib: PositiveFloat = 5.0
+
+
+def load_scenario(name_or_path: str) -> ScenarioConfig:
+    """Loads conf/<name>.yaml, or the YAML file at a path.
+
+    Raises:
+        ConfigError: if there is no such scenario, or with every error in it.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = CONF_FOLDER / f"{name_or_path}.yaml"
+        known = sorted(file.stem for file in CONF_FOLDER.glob("*.yaml") if file.stem != "local")
+        if name_or_path not in known:
+            raise ConfigError([f"there is no scenario {name_or_path!r}: conf/ has {', '.join(known)}"])
+    return _load(path, ScenarioConfig)
+
+
+def load_runtime() -> RuntimeConfig:
+    """Loads conf/local.yaml, or the file that $NIGHTSHELF_RUNTIME names (a cluster's)."""
+    return _load(Path(os.environ.get("NIGHTSHELF_RUNTIME") or CONF_FOLDER / "local.yaml"), RuntimeConfig)
+
+
+def _load(path: Path, model: type[Model]) -> Model:
+    if not path.is_file():
+        raise ConfigError([f"{path}: no such file"])
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = yaml.safe_load(text)
+        root = yaml.compose(text)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path}: expected keys and values, found {type(content).__name__}"])
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError([_problem(path, root, problem, model) for problem in error.errors()]) from error
+
+
+def _problem(path: Path, root: yaml.Node | None, problem: Any, model: type[BaseModel]) -> str:
+    """One line: file:line, the key, what is wrong, and for an unknown key the nearest valid one."""
+    keys = [key for key in problem["loc"] if not _is_union_tag(key, problem["loc"], root)]
+    line, siblings = _locate(root, keys)
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        valid = sorted(_valid_keys(model) - siblings)
+        nearest = difflib.get_close_matches(str(keys[-1]), valid, n=1, cutoff=0.5)
+        message = "unknown key" + (f": did you mean {nearest[0]!r}?" if nearest else "")
+    elif problem["type"] != "missing" and not isinstance(problem["input"], dict | list):
+        message += f", got {problem['input']!r}"
+    return f"{path}:{line}: {'.'.join(map(str, keys)) or 'file'}: {message}"
+
+
+def _is_union_tag(key: str | int, location: tuple[str | int, ...], root: yaml.Node | None) -> bool:
+    """Pydantic names the chosen member of a union inside the location: it is no key of the file."""
+    index = location.index(key)
+    parent = _node(root, list(location[:index]))
+    return (
+        isinstance(key, str)
+        and isinstance(parent, yaml.MappingNode)
+        and index + 1 < len(location)
+        and key not in {entry.value for entry, _ in parent.value}
+    )
+
+
+def _node(root: yaml.Node | None, keys: list[str | int]) -> yaml.Node | None:
+    node = root
+    for key in keys:
+        if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+        elif isinstance(node, yaml.MappingNode):
+            node = next((value for entry, value in node.value if entry.value == key), node)
+    return node
+
+
+def _locate(root: yaml.Node | None, keys: list[str | int]) -> tuple[int, set[str]]:
+    """The line of a key (of its parent where the key is missing) and the keys beside it."""
+    parent = _node(root, keys[:-1])
+    line = parent.start_mark.line + 1 if parent else 1
+    if isinstance(parent, yaml.MappingNode):
+        entries = {entry.value: entry.start_mark.line + 1 for entry, _ in parent.value}
+        return entries.get(keys[-1] if keys else None, line), set(entries)
+    return line, set()
+
+
+def _valid_keys(model: type[BaseModel]) -> set[str]:
+    """All keys that any part of the schema knows."""
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {key for part in parts for key in part.get("properties", {})}

@@ -1,0 +1,206 @@
+"""One scenario's tables: read a range of days, replace a range of days in one commit, know what was built.
+
+The data files of a write are invisible until the commit; a commit removes all files of the replaced
+days and adds the new ones (FACTS: Iceberg through pyiceberg, no JVM jars), so that a rerun is
+idempotent, also when the new result is empty.
+"""
+
+import fcntl
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, ValidationException
+from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.table import Table as IcebergTable
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.lake.columns import Table
+from jobs.lake.days import DayRange, merge_ranges
+from jobs.lake.files import DataFile, check_day, write_files, write_one_file
+
+logger = logging.getLogger(__name__)
+
+BUILT = "nightshelf.built-days"
+_COMMIT_TRIES = 8
+
+
+@dataclass
+class Lake:
+    """The tables of one scenario, and the lineage of what the current stage reads and writes.
+
+    `lineage` (run id, job, date, versions) goes into the summary of every snapshot, together with the
+    snapshots that this object has read before.
+    """
+
+    catalog: Catalog
+    scenario: str
+    home: Path
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    num_partitions: int = 8
+    inputs: dict[str, int] = field(default_factory=dict)
+
+    # ---- reading
+
+    def exists(self, table: Table) -> bool:
+        return self.catalog.table_exists((self.scenario, table.name))
+
+    def load(self, table: Table) -> IcebergTable:
+        """The Iceberg table, created or widened to the schema of `table` where needed."""
+        identifier = (self.scenario, table.name)
+        schema = table.arrow_schema()
+        if not self.catalog.table_exists(identifier):
+            self._create_namespace()
+            with self.catalog.create_table_transaction(identifier, schema) as creation:
+                with creation.update_spec() as spec:
+                    spec.add_identity("ds")
+        loaded = self.catalog.load_table(identifier)
+        if set(schema.names) - {column.name for column in loaded.schema().fields}:
+            with loaded.update_schema() as update:
+                update.union_by_name(schema)
+        return loaded
+
+    def files(self, table: Table, days: DayRange | None = None, snapshot_id: int | None = None) -> list[str]:
+        """Paths of the data files of `table`, of all days or of a range, now or at a snapshot."""
+        if not self.exists(table):
+            return []
+        loaded = self.load(table)
+        if loaded.current_snapshot() is None:
+            return []
+        snapshot = snapshot_id or loaded.current_snapshot().snapshot_id  # type: ignore[union-attr] # just checked
+        self.inputs[table.name] = snapshot
+        scan = loaded.scan(row_filter=_within(days) if days else "true", snapshot_id=snapshot)
+        return sorted(task.file.file_path for task in scan.plan_files())
+
+    def read(self, spark: SparkSession, table: Table, days: DayRange | None = None) -> DataFrame:
+        """The rows of `table`, of all days or of the days from `days[0]` to `days[1]`, both included."""
+        paths = [spark_path(path) for path in self.files(table, days)]
+        schema = table.spark_schema()
+        return spark.read.schema(schema).parquet(*paths) if paths else spark.createDataFrame([], schema)
+
+    def read_arrow(self, table: Table, days: DayRange | None = None, snapshot_id: int | None = None) -> pa.Table:
+        """The rows of a small table (a run's own records) in the driver's memory."""
+        paths = self.files(table, days, snapshot_id)
+        schema = table.arrow_schema()
+        tables = [pa.parquet.read_table(local_path(path), schema=schema, partitioning=None) for path in paths]
+        return pa.concat_tables(tables) if tables else schema.empty_table()
+
+    def snapshot_id(self, table: Table) -> int | None:
+        if not self.exists(table):
+            return None
+        snapshot = self.load(table).current_snapshot()
+        return snapshot.snapshot_id if snapshot else None
+
+    def built_days(self, table: Table, config_digest: str) -> list[DayRange]:
+        """The days that were written under a config with this digest, whether they had rows or not."""
+        if not self.exists(table):
+            return []
+        built = json.loads(self.load(table).properties.get(BUILT, "{}"))
+        if built.get("digest") != config_digest:
+            return []
+        return [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in built["days"]]
+
+    # ---- writing
+
+    def replace_days(self, rows: DataFrame, table: Table, days: DayRange, config_digest: str = "") -> int:
+        """Replaces the days from `days[0]` to `days[1]` by `rows` in one commit; returns the number of rows."""
+        location = self.load(table).location()
+        files = write_files(rows, table, location, self.num_partitions)
+        self.commit(table, days, files, config_digest)
+        return sum(file.row_count for file in files)
+
+    def append(self, table: Table, rows: Sequence[Mapping[str, Any]], replacing: Mapping[str, str]) -> None:
+        """Adds records of a run to a small table, in place of those whose columns equal `replacing`."""
+        schema = table.arrow_schema()
+        records = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        with self._one_writer(table):
+            loaded = self.load(table)
+            condition = And(*[EqualTo(name, value) for name, value in replacing.items()], EqualTo("ds", rows[0]["ds"]))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pyiceberg warns when there is nothing to replace
+                loaded.overwrite(records, overwrite_filter=condition, snapshot_properties=self._summary())
+
+    def commit(self, table: Table, days: DayRange, files: Sequence[DataFile], config_digest: str = "") -> None:
+        """Makes `files` the only rows of `days`, in one catalog commit.
+
+        Raises:
+            ValueError: if a file lies outside `days` or does not carry its day in `ds`.
+        """
+        for file in files:
+            if not days[0] <= file.day <= days[1]:
+                raise ValueError(f"{file.path} is of {file.day}: not within {days[0]} to {days[1]}")
+            check_day(file)
+        with self._one_writer(table):
+            for attempt in range(_COMMIT_TRIES):
+                try:
+                    self._commit_once(table, days, files, config_digest)
+                except (CommitFailedException, ValidationException):
+                    if attempt == _COMMIT_TRIES - 1:
+                        raise
+                    logger.info("%s: another commit came first, trying again", table.name)
+                    time.sleep(0.05 * 2**attempt)
+                else:
+                    break
+        logger.info("%s: %d rows for %s to %s", table.name, sum(file.row_count for file in files), *days)
+
+    def _commit_once(
+        self, table: Table, days: DayRange, files: Sequence[DataFile], config_digest: str
+    ) -> None:
+        loaded = self.load(table)
+        built = merge_ranges([*self.built_days(table, config_digest), days])
+        summary = self._summary()
+        with loaded.transaction() as transaction, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "Delete operation did not match any records"
+            transaction.delete(_within(days), snapshot_properties=summary)
+            if files:
+                paths = [file.path for file in files]
+                transaction.add_files(paths, snapshot_properties=summary, check_duplicate_files=False)
+            record = {"digest": config_digest, "days": [[str(first), str(last)] for first, last in built]}
+            transaction.set_properties({BUILT: json.dumps(record)})
+
+    def _summary(self) -> dict[str, str]:
+        inputs = json.dumps(self.inputs, sort_keys=True)
+        return {f"nightshelf.{name}": value for name, value in {**self.lineage, "inputs": inputs}.items()}
+
+    def _create_namespace(self) -> None:
+        try:
+            self.catalog.create_namespace(self.scenario)
+        except NamespaceAlreadyExistsError:
+            logger.debug("namespace %s exists", self.scenario)
+
+    @contextmanager
+    def _one_writer(self, table: Table) -> Iterator[None]:
+        """Writers of one home commit to a table in turn: SQLite has no queue, and properties no conflict check."""
+        folder = self.home / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{self.scenario}.{table.name}.commit").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _within(days: DayRange) -> BooleanExpression:
+    first, last = days
+    if first == last:
+        return EqualTo("ds", first.isoformat())
+    return And(GreaterThanOrEqual("ds", first.isoformat()), LessThanOrEqual("ds", last.isoformat()))
+
+
+def local_path(uri: str) -> str:
+    """The path that pyarrow, torch and DuckDB open: a plain path for file:// URIs, others unchanged."""
+    parsed = urlparse(uri)
+    return unquote(parsed.path) if parsed.scheme == "file" else uri
+
+
+def spark_path(uri: str) -> str:
+    """Spark's name for an object: s3:// is s3a:// there; the only place where the engines differ."""
+    return "s3a://" + uri.removeprefix("s3://") if uri.startswith("s3://") else uri

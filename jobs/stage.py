@@ -1,0 +1,188 @@
+"""What every stage has in common: its arguments, the lock on its date, its record in `run_stages`, its exit code."""
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from jobs.config import ConfigError, RuntimeConfig, ScenarioConfig, load_runtime, load_scenario
+from jobs.lake.catalog import home_folder, open_catalog
+from jobs.lake.columns import Column, Table
+from jobs.lake.lake import Lake
+
+logger = logging.getLogger(__name__)
+
+EXIT_FAILED, EXIT_USAGE, EXIT_HELD = 1, 2, 3
+
+RUN_STAGES = Table(
+    name="run_stages",
+    meaning="One row per stage of a run: how long it took and how many rows it wrote.",
+    ds_is="run date",
+    key=("run_id", "stage"),
+    columns=(
+        Column("run_id", "string", "the run"),
+        Column("stage", "string", "the stage"),
+        Column("status", "string", "succeeded or failed"),
+        Column("started_at", "timestamp", "when the stage started"),
+        Column("seconds", "double", "how long it took"),
+        Column("row_counts", "map<string,string>", "rows written, per table"),
+        Column("error", "string", "why it failed"),
+    ),
+)
+
+RowCounts = Mapping[str, int]
+
+
+class RunHeldError(RuntimeError):
+    """Another process is at work on the same scenario and date."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One night of one scenario: what every stage of it is told."""
+
+    scenario: ScenarioConfig
+    runtime: RuntimeConfig
+    date: date
+    run_id: str
+    home: Path
+
+    def lake(self, job: str = "") -> Lake:
+        """The scenario's tables; what is written through this object carries the lineage of `job`."""
+        lineage = {
+            "run-id": self.run_id,
+            "job": job,
+            "date": str(self.date),
+            "version": version("nightshelf"),
+            "config-digest": self.scenario.digest(*type(self.scenario).model_fields),
+        }
+        catalog = open_catalog(self.home, self.runtime.catalog)
+        return Lake(catalog, self.scenario.name, self.home, lineage, self.runtime.shuffle_partitions)
+
+
+def make_run(scenario: str, day: date, run_id: str | None = None) -> Run:
+    """Loads the configuration and checks that the log has the day.
+
+    Raises:
+        ConfigError: if the configuration is wrong or the day outside the log.
+    """
+    config = load_scenario(scenario)
+    first, last = config.logs.first_day, config.logs.last_day
+    if not first <= day <= last:
+        raise ConfigError([f"--date {day}: the log of {config.name} has the days {first} to {last}"])
+    name = run_id or f"{config.name}-{day}-{uuid.uuid4().hex[:8]}"
+    return Run(config, load_runtime(), day, name, home_folder())
+
+
+@contextmanager
+def hold_date(run: Run) -> Iterator[None]:
+    """Keeps others from working on the same scenario and date; the lock falls with the process.
+
+    Raises:
+        RunHeldError: if another process holds it; the message names the holder.
+    """
+    folder = run.home / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{run.scenario.name}-{run.date}.run"
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read() or "a process that has not yet written its name"
+            raise RunHeldError(
+                f"{run.scenario.name} {run.date} is held by {holder}: wait for it to end, or stop it"
+            ) from error
+        lock.truncate(0)
+        lock.write(json.dumps({"run_id": run.run_id, "pid": os.getpid(), "host": socket.gethostname()}))
+        lock.flush()
+        yield
+
+
+Build = Callable[[Run, Lake], RowCounts]
+
+
+def run_stage(stage: str, build: Build, run: Run) -> RowCounts:
+    """Runs one stage and records it in `run_stages`, also when it fails."""
+    lake = run.lake(stage)
+    started_at, start = datetime.now(UTC), time.monotonic()
+    row_counts: RowCounts = {}
+    status, message = "failed", None
+    try:
+        row_counts = build(run, lake)
+        status = "succeeded"
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}"[:2000]
+        raise
+    finally:
+        record = {
+            "ds": run.date,
+            "run_id": run.run_id,
+            "stage": stage,
+            "status": status,
+            "started_at": started_at,
+            "seconds": round(time.monotonic() - start, 3),
+            "row_counts": [(table, str(count)) for table, count in row_counts.items()],
+            "error": message,
+        }
+        lake.append(RUN_STAGES, [record], replacing={"run_id": run.run_id, "stage": stage})
+    logger.info("%s: done in %.1f s", stage, time.monotonic() - start)
+    return row_counts
+
+
+def stage_main(description: str | None, stage: str, build: Build, argv: Sequence[str] | None) -> int:
+    """The command line of a stage: --scenario, --date, --run-id; returns the exit code."""
+    log_to_standard_error()
+    arguments = _parse_arguments(description, argv)
+
+    def work() -> None:
+        run = make_run(arguments.scenario, arguments.date, arguments.run_id)
+        with hold_date(run):
+            run_stage(stage, build, run)
+
+    return guarded(work)
+
+
+def log_to_standard_error() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("py4j", "pyiceberg", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _parse_arguments(description: str | None, argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scenario", required=True, help="a file of conf/ without .yaml, or the path of one")
+    parser.add_argument("--date", required=True, type=date.fromisoformat, help="the last complete day, 2017-12-02")
+    parser.add_argument("--run-id", help="the run that this stage is part of (default: a new one)")
+    return parser.parse_args(argv)
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Runs `work` and turns what it may raise into one clear message and an exit code."""
+    try:
+        work()
+    except ConfigError as error:
+        for problem in error.problems:
+            logger.error("%s", problem)
+        return EXIT_USAGE
+    except RunHeldError as error:
+        logger.error("%s", error)
+        return EXIT_HELD
+    except (ValueError, FileNotFoundError, subprocess.CalledProcessError) as error:
+        logger.error("%s", error)
+        return EXIT_FAILED
+    return 0

@@ -1,0 +1,169 @@
+"""Example rows -> tensors; the same code for training, judging and scoring.
+
+Shapes: B = rows, S = embedded slots (id fields, then bucketed numbers), N = numeric fields, T = tasks,
+L = label columns of all tasks side by side (one per task, `num_labels` for a multilabel task).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from mtl_model.config import DataSpec, ModelConfig, TaskConfig
+
+UNKNOWN_ROW = 1  # row 0 is for null
+FIRST_KNOWN_ROW = 2
+MAX_STANDARDISED = 10.0  # an outlier must not throw the model off
+
+FloatMatrix = npt.NDArray[np.float64]
+
+
+class Features(NamedTuple):
+    """What the model reads: `ids` (B, S), rows of each slot's own table, and `numbers` (B, N)."""
+
+    ids: Tensor
+    numbers: Tensor
+
+
+class Batch(NamedTuple):
+    """Features with `labels` (B, L) and `masks` (B, T): 1 where the label was observed, else 0."""
+
+    example_ids: Tensor
+    ids: Tensor
+    numbers: Tensor
+    labels: Tensor
+    masks: Tensor
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.example_ids)
+
+    def take(self, rows: slice | Tensor) -> "Batch":
+        return Batch(*(tensor[rows] for tensor in self))
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def concat_batches(batches: Sequence[Batch]) -> Batch:
+    return Batch(*(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
+
+
+def label_slices(tasks: Sequence[TaskConfig], label_names: Mapping[str, Sequence[str]]) -> dict[str, slice]:
+    """Where each task's labels stand among the L label columns."""
+    slices, start = {}, 0
+    for task in tasks:
+        width = len(label_names.get(task.name, ("",)))
+        slices[task.name] = slice(start, start + width)
+        start += width
+    return slices
+
+
+class Encoder:
+    """Holds the vocabularies and statistics of one model."""
+
+    def __init__(self, model: ModelConfig, data: DataSpec, vocabularies: Mapping[str, pa.Array]) -> None:
+        self.feature_columns = list(model.columns)
+        self.label_columns = [task.label for task in model.tasks]
+        self.tasks = model.tasks
+        self.label_slices = label_slices(model.tasks, data.label_names)
+        self.num_label_columns = max(columns.stop for columns in self.label_slices.values())
+        self.vocabularies = {field.name: vocabularies[field.name] for field in model.id_fields}
+
+        numeric = model.numeric_fields
+        statistics = [data.numeric_statistics[field.name] for field in numeric]
+        self.numeric_columns = [field.name for field in numeric]
+        self.log_rows = np.array([field.log1p for field in numeric], dtype=bool)
+        self.means = np.array([statistic.mean for statistic in statistics])[:, None]
+        self.stds = np.array([statistic.std or 1.0 for statistic in statistics])[:, None]
+        self.boundaries = {
+            row: np.array(statistic.boundaries)
+            for row, (field, statistic) in enumerate(zip(numeric, statistics, strict=True))
+            if field.num_buckets
+        }
+        bucketed = [field for field in numeric if field.num_buckets]
+        self.slot_dims = [field.embedding_dim or model.embedding_dim for field in (*model.id_fields, *bucketed)]
+        self.slot_rows = [len(vocabulary) + FIRST_KNOWN_ROW for vocabulary in self.vocabularies.values()]
+        self.slot_rows += [len(boundaries) + 2 for boundaries in self.boundaries.values()]
+
+    @property
+    def training_columns(self) -> list[str]:
+        return ["example_id", *self.feature_columns, *self.label_columns]
+
+    def encode(self, table: pa.Table) -> Batch:
+        """Rows with labels; a null label is masked."""
+        _check_columns(table, self.training_columns)
+        table = table.combine_chunks()
+        ids, numbers = self._encode_features(table)
+        labels, masks = self._encode_labels(table)
+        example_ids = torch.from_numpy(_to_numpy(table.column("example_id")).astype(np.int64))
+        return Batch(example_ids, ids, numbers, labels, masks)
+
+    def encode_features(self, table: pa.Table) -> Features:
+        """Rows without labels, for scoring."""
+        _check_columns(table, self.feature_columns)
+        return self._encode_features(table.combine_chunks())
+
+    def _encode_features(self, table: pa.Table) -> Features:
+        values = np.empty((len(self.numeric_columns), table.num_rows))
+        for row, name in enumerate(self.numeric_columns):
+            values[row] = _to_numpy(table.column(name).cast(pa.float64(), safe=False))
+        ids = np.empty((table.num_rows, len(self.slot_rows)), dtype=np.int64)
+        for slot, (name, vocabulary) in enumerate(self.vocabularies.items()):
+            ids[:, slot] = _look_up(table.column(name), vocabulary)
+        for slot, (row, boundaries) in enumerate(self.boundaries.items(), start=len(self.vocabularies)):
+            buckets = np.searchsorted(boundaries, values[row], side="left") + 1
+            ids[:, slot] = np.where(np.isnan(values[row]), 0, buckets)
+        return Features(torch.from_numpy(ids), torch.from_numpy(self._standardise(values)))
+
+    def _standardise(self, values: FloatMatrix) -> npt.NDArray[np.float32]:
+        """Maps raw values (N, B) to inputs (B, N) around 0; a missing value becomes 0, the mean."""
+        logged = values[self.log_rows]
+        values[self.log_rows] = np.copysign(np.log1p(np.abs(logged)), logged)
+        values -= self.means
+        values /= self.stds
+        np.clip(values, -MAX_STANDARDISED, MAX_STANDARDISED, out=values)
+        np.nan_to_num(values, copy=False, nan=0.0)
+        return np.ascontiguousarray(values.T, dtype=np.float32)
+
+    def _encode_labels(self, table: pa.Table) -> tuple[Tensor, Tensor]:
+        labels = np.zeros((table.num_rows, self.num_label_columns), dtype=np.float32)
+        masks = np.empty((table.num_rows, len(self.tasks)), dtype=np.float32)
+        for position, task in enumerate(self.tasks):
+            column = table.column(task.label)
+            observed = _to_numpy(column.is_valid())
+            columns = self.label_slices[task.name]
+            masks[:, position] = observed
+            labels[observed, columns] = _label_matrix(column.drop_null(), task, columns.stop - columns.start)
+        return torch.from_numpy(labels), torch.from_numpy(masks)
+
+
+def _label_matrix(column: pa.ChunkedArray, task: TaskConfig, width: int) -> FloatMatrix:
+    if task.head == "multilabel":
+        lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+        if lengths not in ([], [width]):
+            raise ValueError(f"label {task.label} must hold {width} values in each row, got lengths {lengths}")
+        column = pc.list_flatten(column)
+    return _to_numpy(column.cast(pa.float64())).reshape(-1, width)
+
+
+def _look_up(column: pa.ChunkedArray, vocabulary: pa.Array) -> npt.NDArray[np.int64]:
+    """The embedding row of each value."""
+    found = pc.index_in(column.cast(pa.string()), value_set=vocabulary)
+    rows = pc.fill_null(pc.add(found, FIRST_KNOWN_ROW), UNKNOWN_ROW)
+    return _to_numpy(pc.if_else(column.is_valid(), rows, 0))
+
+
+def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[np.generic]:
+    values: npt.NDArray[np.generic] = column.to_numpy()
+    return values
+
+
+def _check_columns(table: pa.Table, wanted: Sequence[str]) -> None:
+    if missing := [name for name in wanted if name not in table.column_names]:
+        raise ValueError(f"the rows lack columns that the model reads: {missing}; they have {table.column_names}")

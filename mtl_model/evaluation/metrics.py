@@ -1,0 +1,116 @@
+"""How good predictions are; vectorised numpy. All take row weights: 1 / sampling_rate undoes the sampling.
+
+Shapes: R = rows. A metric without a meaning (one class only, nothing sold) is nan.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+MIN_PROBABILITY = 1e-7
+
+
+class GroupAucs(NamedTuple):
+    """AUC and total row weight of each group that has both labels."""
+
+    aucs: Floats
+    weights: Floats
+
+
+def auc(labels: Floats, predictions: Floats, weights: Floats) -> float:
+    """The probability that a positive is ranked above a negative; a tie counts half."""
+    aucs = group_aucs(labels, predictions, np.zeros(len(labels), dtype=np.int64), weights).aucs
+    return float(aucs[0]) if len(aucs) else float("nan")
+
+
+def gauc(labels: Floats, predictions: Floats, users: npt.NDArray[np.int64], weights: Floats) -> float:
+    """The mean of the users' own AUCs, weighted by their rows; users with one label only are left out.
+
+    Zhu et al., KDD 2017, doi.org/10.1145/3097983.3098134.
+    """
+    groups = group_aucs(labels, predictions, users, weights)
+    return float(np.average(groups.aucs, weights=groups.weights)) if len(groups.aucs) else float("nan")
+
+
+def group_aucs(
+    labels: Floats, predictions: Floats, groups: npt.NDArray[np.int64], weights: Floats
+) -> GroupAucs:
+    """AUC of every group at once; `groups` (R,) are codes from 0 on."""
+    if not len(labels):
+        return GroupAucs(np.empty(0), np.empty(0))
+    order = np.lexsort((predictions, groups))
+    labels, predictions, groups, weights = labels[order], predictions[order], groups[order], weights[order]
+    starts = np.flatnonzero(np.r_[True, (np.diff(groups) != 0) | (np.diff(predictions) != 0)])  # of tied blocks
+    positives = np.add.reduceat(weights * labels, starts)
+    negatives = np.add.reduceat(weights * (1 - labels), starts)
+    block_groups = groups[starts]
+    num_groups = int(groups[-1]) + 1
+    group_positives = np.bincount(block_groups, positives, num_groups)
+    group_negatives = np.bincount(block_groups, negatives, num_groups)
+    in_lower_groups = np.cumsum(group_negatives) - group_negatives
+    negatives_below = np.cumsum(negatives) - negatives - in_lower_groups[block_groups]
+    won = np.bincount(block_groups, positives * (negatives_below + negatives / 2), num_groups)
+    valid = (group_positives > 0) & (group_negatives > 0)
+    aucs = won[valid] / (group_positives[valid] * group_negatives[valid])
+    return GroupAucs(aucs, (group_positives + group_negatives)[valid])
+
+
+def log_loss(labels: Floats, predictions: Floats, weights: Floats) -> float:
+    probabilities = np.clip(predictions, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+    losses = -(labels * np.log(probabilities) + (1 - labels) * np.log1p(-probabilities))
+    return weighted_mean(losses, weights)
+
+
+def normalised_entropy(labels: Floats, predictions: Floats, weights: Floats) -> float:
+    """Log loss divided by that of the base rate: below 1 is better than a constant.
+
+    He et al., ADKDD 2014, doi.org/10.1145/2648584.2648589.
+    """
+    base_rate = weighted_mean(labels, weights)
+    if not 0 < base_rate < 1:
+        return float("nan")
+    return log_loss(labels, predictions, weights) / log_loss(labels, np.full(len(labels), base_rate), weights)
+
+
+def calibration(labels: Floats, predictions: Floats, weights: Floats) -> float:
+    """Sum of predictions / sum of labels; 1 is perfect."""
+    total = float(np.sum(weights * labels))
+    return float(np.sum(weights * predictions)) / total if total > 0 else float("nan")
+
+
+def normalised_gini(values: Floats, predictions: Floats, weights: Floats) -> float:
+    """How well the predictions rank the value: 1 like the values themselves, 0 like chance."""
+    best = _gini(values, values, weights)
+    return _gini(values, predictions, weights) / best if best > 0 else float("nan")
+
+
+def _gini(values: Floats, scores: Floats, weights: Floats) -> float:
+    """Twice the area between the curve of value won from the top and the diagonal; ties are a straight line."""
+    total = float(np.sum(weights * values))
+    if total <= 0:
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
+    rows = np.r_[0.0, np.cumsum(np.add.reduceat(weights[order], starts))] / np.sum(weights)
+    value = np.r_[0.0, np.cumsum(np.add.reduceat((weights * values)[order], starts))] / total
+    return float(2 * np.trapezoid(value, rows) - 1)
+
+
+def calibration_curve(labels: Floats, predictions: Floats, weights: Floats, num_bins: int = 10) -> list[Floats]:
+    """(mean prediction, mean label, weight) per bin of equal weight, from the lowest prediction up."""
+    if not len(labels):
+        return []
+    order = np.argsort(predictions, kind="stable")
+    middles = np.cumsum(weights[order]) - weights[order] / 2
+    bins = np.minimum((middles / np.sum(weights) * num_bins).astype(np.int64), num_bins - 1)
+    mass = np.bincount(bins, weights[order], num_bins)
+    sums = [np.bincount(bins, (weights * column)[order], num_bins) for column in (predictions, labels)]
+    return [
+        np.array([sums[0][row], sums[1][row], mass[row] ** 2]) / mass[row] for row in np.flatnonzero(mass)
+    ]
+
+
+def weighted_mean(values: Floats, weights: Floats) -> float:
+    return float(np.average(values, weights=weights)) if len(values) else float("nan")

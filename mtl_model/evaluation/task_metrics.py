@@ -1,0 +1,150 @@
+"""Which metrics a task has, by its head, beside those of the best constant prediction.
+
+Shapes: R = rows, L = labels.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NotRequired, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from mtl_model.evaluation import metrics
+from mtl_model.evaluation.metrics import Floats
+
+Users = npt.NDArray[np.int64]
+
+
+class CurvePoint(TypedDict):
+    mean_prediction: float
+    mean_label: float
+    weight: float
+
+
+class ConstantMetrics(TypedDict):
+    """What the mean label would reach as everybody's prediction."""
+
+    prediction: float
+    auc: NotRequired[float]
+    log_loss: NotRequired[float]
+    normalised_gini: NotRequired[float]
+    mean_absolute_error: NotRequired[float]
+
+
+class LabelMetrics(TypedDict):
+    name: str
+    auc: float | None
+    mean_label: float
+    calibration: float | None
+
+
+class TaskMetrics(TypedDict):
+    """Metrics of one task; None where one has no meaning, such as the AUC of one class."""
+
+    rows: int
+    positives: NotRequired[int]
+    mean_label: NotRequired[float]
+    auc: NotRequired[float | None]
+    gauc: NotRequired[float | None]
+    log_loss: NotRequired[float]
+    normalised_entropy: NotRequired[float | None]
+    calibration: NotRequired[float | None]
+    normalised_gini: NotRequired[float | None]
+    mean_absolute_error: NotRequired[float]
+    calibration_curve: NotRequired[list[CurvePoint]]
+    per_label: NotRequired[list[LabelMetrics]]
+    constant: NotRequired[ConstantMetrics]
+
+
+def binary_metrics(
+    labels: Floats, predictions: Floats, weights: Floats, users: Users, label_names: Sequence[str]
+) -> TaskMetrics:
+    base_rate = metrics.weighted_mean(labels, weights)
+    constant = np.full(len(labels), base_rate)
+    return TaskMetrics(
+        rows=len(labels),
+        positives=int(labels.sum()),
+        mean_label=base_rate,
+        auc=_or_none(metrics.auc(labels, predictions, weights)),
+        gauc=_or_none(metrics.gauc(labels, predictions, users, weights)),
+        log_loss=metrics.log_loss(labels, predictions, weights),
+        normalised_entropy=_or_none(metrics.normalised_entropy(labels, predictions, weights)),
+        calibration=_or_none(metrics.calibration(labels, predictions, weights)),
+        calibration_curve=_curve(labels, predictions, weights),
+        constant=ConstantMetrics(
+            prediction=base_rate, auc=0.5, log_loss=metrics.log_loss(labels, constant, weights)
+        ),
+    )
+
+
+def value_metrics(
+    labels: Floats, predictions: Floats, weights: Floats, users: Users, label_names: Sequence[str]
+) -> TaskMetrics:
+    mean = metrics.weighted_mean(labels, weights)
+    return TaskMetrics(
+        rows=len(labels),
+        positives=int((labels > 0).sum()),
+        mean_label=mean,
+        normalised_gini=_or_none(metrics.normalised_gini(labels, predictions, weights)),
+        calibration=_or_none(metrics.calibration(labels, predictions, weights)),
+        mean_absolute_error=metrics.weighted_mean(np.abs(labels - predictions), weights),
+        calibration_curve=_curve(labels, predictions, weights),
+        constant=ConstantMetrics(
+            prediction=mean,
+            normalised_gini=0.0,
+            mean_absolute_error=metrics.weighted_mean(np.abs(labels - mean), weights),
+        ),
+    )
+
+
+def multilabel_metrics(
+    labels: Floats, predictions: Floats, weights: Floats, users: Users, label_names: Sequence[str]
+) -> TaskMetrics:
+    """Means over the labels; AUC over those labels that have both classes."""
+    columns = range(labels.shape[1])
+    aucs = [metrics.auc(labels[:, column], predictions[:, column], weights) for column in columns]
+    base_rates = np.average(labels, axis=0, weights=weights)
+    all_weights = np.repeat(weights, labels.shape[1])
+    flat_labels, flat_predictions = labels.ravel(), predictions.ravel()
+    loss = metrics.log_loss(flat_labels, flat_predictions, all_weights)
+    constant_loss = metrics.log_loss(flat_labels, np.tile(base_rates, len(labels)), all_weights)
+    known = [auc for auc in aucs if not math.isnan(auc)]
+    return TaskMetrics(
+        rows=len(labels),
+        positives=int(labels.sum()),
+        mean_label=float(base_rates.mean()),
+        auc=float(np.mean(known)) if known else None,
+        log_loss=loss,
+        normalised_entropy=loss / constant_loss if constant_loss > metrics.MIN_PROBABILITY else None,
+        calibration=_or_none(metrics.calibration(flat_labels, flat_predictions, all_weights)),
+        calibration_curve=_curve(flat_labels, flat_predictions, all_weights),
+        per_label=[
+            LabelMetrics(
+                name=name,
+                auc=_or_none(aucs[column]),
+                mean_label=float(base_rates[column]),
+                calibration=_or_none(metrics.calibration(labels[:, column], predictions[:, column], weights)),
+            )
+            for column, name in enumerate(label_names)
+        ],
+        constant=ConstantMetrics(prediction=float(base_rates.mean()), auc=0.5, log_loss=constant_loss),
+    )
+
+
+TASK_METRICS: dict[str, Callable[[Floats, Floats, Floats, Users, Sequence[str]], TaskMetrics]] = {
+    "binary": binary_metrics,
+    "zero_inflated_lognormal": value_metrics,
+    "multilabel": multilabel_metrics,
+}
+
+
+def _curve(labels: Floats, predictions: Floats, weights: Floats) -> list[CurvePoint]:
+    return [
+        CurvePoint(mean_prediction=float(point[0]), mean_label=float(point[1]), weight=float(point[2]))
+        for point in metrics.calibration_curve(labels, predictions, weights)
+    ]
+
+
+def _or_none(metric: float) -> float | None:
+    return None if math.isnan(metric) else metric

@@ -1,0 +1,100 @@
+"""A trained model on disk: safetensors, JSON and Parquet, each file with its hash in manifest.json.
+
+Nothing in a model folder can run code when it is loaded: pickles are refused, and so is any file that the
+manifest does not name.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from mtl_model.config import DataSpec, ModelConfig, StrictModel
+from mtl_model.data.encode import Encoder
+from mtl_model.model import JointModel, build_model
+
+MANIFEST = "manifest.json"
+PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
+
+
+class ModelDescription(StrictModel):
+    """model.json: all that the weights need beside the vocabularies."""
+
+    model: ModelConfig
+    data: DataSpec
+
+
+def write_model(
+    folder: Path, model: nn.Module, description: ModelDescription, vocabularies: Mapping[str, Path]
+) -> None:
+    """Writes weights, description and vocabularies into the folder; the manifest is the caller's last step."""
+    save_file(model.state_dict(), folder / "model.safetensors")
+    (folder / "model.json").write_text(description.model_dump_json(indent=2))
+    (folder / "vocabularies").mkdir(exist_ok=True)
+    for field, path in vocabularies.items():
+        shutil.copyfile(path, folder / "vocabularies" / f"{field}.parquet")
+
+
+def read_model(folder: Path, verify: bool = True) -> tuple[JointModel, Encoder, ModelDescription]:
+    if verify:
+        verify_manifest(folder)
+    description = ModelDescription.model_validate_json((folder / "model.json").read_bytes())
+    paths = {field.name: folder / "vocabularies" / f"{field.name}.parquet" for field in description.model.id_fields}
+    encoder = Encoder(description.model, description.data, read_vocabularies(paths))
+    model = build_model(description.model, encoder)
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.eval(), encoder, description
+
+
+def read_vocabularies(paths: Mapping[str, Path]) -> dict[str, pa.Array]:
+    return {field: _read_vocabulary(field, path) for field, path in paths.items()}
+
+
+def _read_vocabulary(field: str, path: Path) -> pa.Array:
+    values = pq.read_table(path, columns=["value"]).column("value").cast(pa.string()).combine_chunks()
+    if values.null_count or len(values.unique()) != len(values):
+        raise ValueError(f"the vocabulary of {field} in {path} has nulls or repeated values")
+    return values
+
+
+def write_manifest(folder: Path) -> None:
+    """Names every file of the folder with its sha256."""
+    (folder / MANIFEST).write_text(json.dumps(_hash_files(folder), indent=2, sort_keys=True))
+
+
+def verify_manifest(folder: Path) -> None:
+    """Raises ValueError naming each file that is a pickle, unknown, missing or changed."""
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(f"{folder} has no {MANIFEST}: it is not a finished model folder")
+    pickles = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise ValueError(f"{folder} holds pickles, which run code when loaded: {pickles}")
+    expected = json.loads((folder / MANIFEST).read_bytes())
+    found = _hash_files(folder)
+    problems = {
+        "unknown": sorted(found.keys() - expected.keys()),
+        "missing": sorted(expected.keys() - found.keys()),
+        "changed": sorted(name for name in found.keys() & expected.keys() if found[name] != expected[name]),
+    }
+    if any(problems.values()):
+        named = ", ".join(f"{kind} {names}" for kind, names in problems.items() if names)
+        raise ValueError(f"{folder} does not match its {MANIFEST}: {named}")
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): _sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

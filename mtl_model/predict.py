@@ -1,0 +1,77 @@
+"""A trained model that scores rows.
+
+Shapes: B = rows, L = labels of a multilabel task.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from mtl_model.config import DataSpec, TaskConfig
+from mtl_model.data.encode import Encoder
+from mtl_model.model import JointModel
+from mtl_model.model_folder import read_model
+
+CHUNK_ROWS = 4096  # keeps the activations in the processor's cache
+
+Predictions = dict[str, npt.NDArray[np.float32]]
+
+
+class Predictor:
+    """Holds the model and its vocabularies: load it once per process."""
+
+    def __init__(self, model: JointModel, encoder: Encoder, data: DataSpec, device: torch.device | None = None) -> None:
+        self.model = model
+        self.encoder = encoder
+        self.tasks = encoder.tasks
+        self.label_names = data.label_names
+        self.device = device or torch.device("cpu")
+        self.log_sampling_rates = {task.name: _log_sampling_rate(task, data) for task in self.tasks}
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that a batch must have."""
+        return self.encoder.feature_columns
+
+    def predict(self, batch: pa.Table | pa.RecordBatch) -> Predictions:
+        """Maps rows to one array per task.
+
+        binary: probability (B,); zero_inflated_lognormal: expected value in minor units (B,);
+        multilabel: probability per label (B, L). Corrected for the sampling of negatives.
+        """
+        table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+        return self.predict_features(*self.encoder.encode_features(table))
+
+    def predict_features(self, ids: Tensor, numbers: Tensor) -> Predictions:
+        """The same for rows that are encoded already."""
+        was_training = self.model.training
+        self.model.eval()
+        with torch.inference_mode():
+            chunks = [
+                self._predict_chunk(ids[start : start + CHUNK_ROWS], numbers[start : start + CHUNK_ROWS])
+                for start in range(0, max(len(ids), 1), CHUNK_ROWS)
+            ]
+        self.model.train(was_training)
+        return {task.name: np.concatenate([chunk[task.name] for chunk in chunks]) for task in self.tasks}
+
+    def _predict_chunk(self, ids: Tensor, numbers: Tensor) -> Predictions:
+        logits = self.model(ids.to(self.device), numbers.to(self.device))
+        return {
+            task: self.model.head(task).predict(logits[task], rate).float().cpu().numpy()
+            for task, rate in self.log_sampling_rates.items()
+        }
+
+
+def load_predictor(model_dir: Path, verify: bool = True) -> Predictor:
+    """The model of a finished folder; `verify` checks every file's hash first."""
+    model, encoder, description = read_model(Path(model_dir), verify)
+    return Predictor(model, encoder, description.data)
+
+
+def _log_sampling_rate(task: TaskConfig, data: DataSpec) -> float:
+    return math.log(data.negative_sampling_rate) if task.negatives_sampled else 0.0

@@ -1,0 +1,66 @@
+"""The state of an unfinished training, so that a killed run goes on where it stopped and ends the same.
+
+A checkpoint is a folder of safetensors and JSON with a manifest; it appears by a rename, whole or not at all.
+The order of the rows and the dropout masks depend on the step alone: the step number is all the state they have.
+"""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn, optim
+
+from mtl_model.model_folder import verify_manifest, write_manifest
+
+logger = logging.getLogger(__name__)
+
+
+def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: optim.Optimizer, spec_digest: str) -> None:
+    """Writes the state after `step` steps, then removes the older one."""
+    partial = folder / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_file(model.state_dict(), partial / "model.safetensors")
+    save_file(_optimizer_tensors(model, optimizer), partial / "optimizer.safetensors")
+    (partial / "state.json").write_text(json.dumps({"step": step, "spec_digest": spec_digest}))
+    write_manifest(partial)
+    older = list(folder.glob("step-*"))
+    partial.rename(folder / f"step-{step:08d}")
+    for path in older:
+        shutil.rmtree(path)
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: optim.Optimizer, spec_digest: str) -> int:
+    """Restores the newest state of this very training and returns its step; 0 where there is none."""
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            verify_manifest(path)
+        except ValueError as error:
+            logger.warning("damaged checkpoint passed over: %s", error)
+            continue
+        state = json.loads((path / "state.json").read_bytes())
+        if state["spec_digest"] != spec_digest:
+            logger.info("checkpoint %s belongs to another spec: starting anew", path)
+            continue
+        model.load_state_dict(load_file(path / "model.safetensors"))
+        _restore_optimizer(model, optimizer, load_file(path / "optimizer.safetensors"))
+        return int(state["step"])
+    return 0
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{key}/{name}": tensor
+        for name, parameter in model.named_parameters()
+        for key, tensor in optimizer.state[parameter].items()
+    }
+
+
+def _restore_optimizer(model: nn.Module, optimizer: optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for joined, tensor in tensors.items():
+        key, name = joined.split("/", maxsplit=1)
+        device = parameters[name].device
+        optimizer.state[parameters[name]][key] = tensor.to(device)

@@ -1,0 +1,80 @@
+"""What a training tells its operator: a bar on a terminal, else log lines; history.jsonl; TensorBoard files."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
+
+
+class StepReport(NamedTuple):
+    """Means since the last report, over all ranks."""
+
+    step: int
+    epoch: int
+    loss: float
+    task_losses: dict[str, float]
+    learning_rate: float
+    rows_per_second: float
+
+
+class ProgressReporter:
+    """Open for as long as the training runs, on rank 0 only."""
+
+    def __init__(self, folder: Path, first_step: int, total_steps: int) -> None:
+        self.total_steps = total_steps
+        self.history = folder / "history.jsonl"
+        _drop_history_after(self.history, first_step)
+        self.tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
+        console = Console(file=sys.stderr)
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.bar_task = self.bar.add_task("", total=total_steps, completed=first_step)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        self.tensorboard.close()
+
+    def advance(self, step: int) -> None:
+        self.bar.update(self.bar_task, completed=step)
+
+    def report(self, report: StepReport) -> None:
+        with self.history.open("a") as file:
+            file.write(json.dumps(report._asdict()) + "\n")
+        self.tensorboard.add_scalar("loss", report.loss, report.step)
+        self.tensorboard.add_scalar("learning_rate", report.learning_rate, report.step)
+        self.tensorboard.add_scalar("rows_per_second", report.rows_per_second, report.step)
+        for task, loss in report.task_losses.items():
+            self.tensorboard.add_scalar(f"loss/{task}", loss, report.step)
+        losses = " ".join(f"{task} {loss:.4f}" for task, loss in report.task_losses.items())
+        text = f"epoch {report.epoch} loss {report.loss:.4f} ({losses}) {report.rows_per_second:,.0f} rows/s"
+        if self.bar.disable:
+            logger.info("step %d of %d, %s", report.step, self.total_steps, text)
+        else:
+            self.bar.update(self.bar_task, completed=report.step, description=text)
+
+
+def _drop_history_after(history: Path, step: int) -> None:
+    """A resumed training repeats the steps after its checkpoint: their old lines go."""
+    lines = history.read_text().splitlines(keepends=True) if history.exists() else []
+    history.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
