@@ -17,7 +17,9 @@ from typing import Any
 import yaml
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Asset, DeadlineAlert, DeadlineReference, Param, SyncCallback
+from airflow.sdk import Param
+
+from dags.spark_pool import SPARK_POOL
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +27,6 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 RUNTIME = yaml.safe_load(
     Path(os.environ.get("NIGHTSHELF_RUNTIME") or REPOSITORY / "conf" / "local.yaml").read_text("utf-8")
 )
-
-# Two Spark sessions at once would share one machine's memory: the pool has one slot (spark_pool.py).
-SPARK_POOL = "spark"
 
 # A connection of the environment goes before one in Airflow's database: set it there for another master.
 SPARK_CONNECTION = "nightshelf_spark"
@@ -47,6 +46,7 @@ DEFAULT_ARGS = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
     "execution_timeout": timedelta(hours=2),
+    "weight_rule": "upstream",  # a night under way goes before one that has yet to start
 }
 
 SCENARIO = Param(
@@ -55,6 +55,14 @@ SCENARIO = Param(
     pattern=r"^[A-Za-z0-9_./-]+$",
     description="A file of conf/ without .yaml, or the path of one.",
 )
+
+
+def warn_of_late_night(context: dict[str, Any]) -> None:
+    """Called once a run misses its deadline; send it to the people on duty from here."""
+    run = context["dag_run"]
+    logger.error(
+        "%s %s has not ended by %s", run["dag_id"], run["dag_run_id"], context["deadline"]["deadline_time"]
+    )
 
 
 def spark_job(task_id: str, file: str, arguments: Sequence[str], **settings: Any) -> SparkSubmitOperator:
@@ -77,9 +85,10 @@ def python_job(task_id: str, module: str, arguments: Sequence[str], **settings: 
 
     It takes the same slot as a Spark job, for it takes the same memory.
     """
+    quoted = [f'"{argument}"' for argument in arguments]  # shlex would hide the templates in them
     return BashOperator(
         task_id=task_id,
-        bash_command=f"exec {shlex.quote(sys.executable)} -m {module} {' '.join(arguments)}",
+        bash_command=" ".join(["exec", shlex.quote(sys.executable), "-m", module, *quoted]),
         cwd=str(REPOSITORY),
         env=ENVIRONMENT,
         append_env=True,

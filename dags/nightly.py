@@ -4,20 +4,15 @@ One task a stage. When a check fails, `publish` fails and yesterday's tables kee
 written all the same, and says why.
 """
 
+import sys
 from datetime import timedelta
 
 import pendulum
-from airflow.sdk import (
-    Asset,
-    CronDataIntervalTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    SyncCallback,
-    chain,
-    dag,
-)
+from airflow.sdk import Asset, CronDataIntervalTimetable, chain, dag
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from dags.common import DEFAULT_ARGS, SCENARIO, python_job, report_late_night, spark_job
+from dags.common import DEFAULT_ARGS, SCENARIO, python_job, spark_job, warn_of_late_night
 
 PUBLISHED = [
     Asset("recommendations"),
@@ -29,4 +24,46 @@ PUBLISHED = [
 # The interval's day. A run by hand that names a midnight means the day that begins there, but Airflow
 # gives it the interval before; one that names any other instant gets the last complete day.
 RUN_DATE = "{{ ds if ts_nodash is defined and ts_nodash.endswith('T000000') else data_interval_start | ds }}"
-RUN_ID = "{{ params.scenario }}"
+RUN_ID = "{{ run_id | replace(':', '') | replace('+', '-') }}"  # it becomes part of file names
+NIGHT = ["--scenario", "{{ params.scenario }}", "--date", RUN_DATE, "--run-id", RUN_ID]
+
+DEADLINE = DeadlineAlert(
+    reference=DeadlineReference.DAGRUN_QUEUED_AT,
+    interval=timedelta(hours=3),
+    callback=SyncCallback(warn_of_late_night),
+)
+# `airflow dags test` exits with an error after a good run of any DAG with a deadline: apache/airflow#73428.
+IS_DAGS_TEST = sys.argv[1:3] == ["dags", "test"]
+
+
+@dag(
+    # Airflow 3 reads a bare cron string as a point in time: the interval must be asked for.
+    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    start_date=pendulum.datetime(2017, 1, 1, tz="UTC"),
+    catchup=False,
+    is_paused_upon_creation=True,
+    max_active_runs=1,
+    params={"scenario": SCENARIO},
+    default_args=DEFAULT_ARGS,
+    deadline=None if IS_DAGS_TEST else DEADLINE,
+    doc_md=__doc__,
+    tags=["nightshelf"],
+)
+def nightly() -> None:
+    # A teardown runs whatever happened before it, and does not decide whether the night succeeded.
+    report = python_job("report", "jobs.publish.write_report", NIGHT).as_teardown()
+    chain(
+        spark_job("ingest", "logs/ingest_logs.py", NIGHT),
+        spark_job("tiles", "features/build_tiles.py", NIGHT),
+        spark_job("features", "features/build_features.py", NIGHT),
+        spark_job("candidates", "candidates/build_candidates.py", NIGHT),
+        spark_job("examples", "examples/build_examples.py", NIGHT),
+        python_job("train", "jobs.learn.train_model", NIGHT),
+        python_job("evaluate", "jobs.learn.evaluate_model", NIGHT),
+        spark_job("recommend", "recommend/build_recommendations.py", NIGHT),
+        spark_job("publish", "publish/publish_run.py", NIGHT, outlets=PUBLISHED),
+        report,
+    )
+
+
+nightly()

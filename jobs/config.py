@@ -60,14 +60,18 @@ class LogsConfig(StrictModel):
 
 
 class FeaturesConfig(StrictModel):
+    """Windows of the features; ranks among a user's items go by the first of the half-lives."""
+
     windows_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    half_life_days: PositiveInt
+    half_lives_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
     @field_validator("windows_days")
     @classmethod
     def check_windows(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
         if list(windows) != sorted(set(windows)):
             raise ValueError(f"windows_days must rise, got {list(windows)}")
+        if 28 not in windows:
+            raise ValueError(f"windows_days must hold 28, which popularity and prices are measured in, got {windows}")
         return windows
 
 

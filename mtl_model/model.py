@@ -32,7 +32,11 @@ SINGLE_LABEL_HEADS: dict[str, type[BinaryHead] | type[ZeroInflatedLognormalHead]
 
 class JointModel(nn.Module):
     def __init__(
-        self, embedding: FusedEmbedding, sharing: Sharing, towers: Mapping[str, MLP], heads: Mapping[str, Head]
+        self,
+        embedding: FusedEmbedding,
+        sharing: Sharing,
+        towers: Mapping[str, MLP],
+        heads: Mapping[str, Head],
     ) -> None:
         super().__init__()
         self.embedding = embedding

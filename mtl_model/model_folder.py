@@ -33,7 +33,7 @@ class ModelDescription(StrictModel):
 def write_model(
     folder: Path, model: nn.Module, description: ModelDescription, vocabularies: Mapping[str, Path]
 ) -> None:
-    """Writes weights, description and vocabularies into the folder; the manifest is the caller's last step."""
+    """Writes weights, description and vocabularies; the manifest is the caller's last step."""
     save_file(model.state_dict(), folder / "model.safetensors")
     (folder / "model.json").write_text(description.model_dump_json(indent=2))
     (folder / "vocabularies").mkdir(exist_ok=True)
@@ -45,7 +45,9 @@ def read_model(folder: Path, verify: bool = True) -> tuple[JointModel, Encoder, 
     if verify:
         verify_manifest(folder)
     description = ModelDescription.model_validate_json((folder / "model.json").read_bytes())
-    paths = {field.name: folder / "vocabularies" / f"{field.name}.parquet" for field in description.model.id_fields}
+    paths = {
+        field.name: folder / "vocabularies" / f"{field.name}.parquet" for field in description.model.id_fields
+    }
     encoder = Encoder(description.model, description.data, read_vocabularies(paths))
     model = build_model(description.model, encoder)
     model.load_state_dict(load_file(folder / "model.safetensors"))

@@ -25,7 +25,9 @@ Predictions = dict[str, npt.NDArray[np.float32]]
 class Predictor:
     """Holds the model and its vocabularies: load it once per process."""
 
-    def __init__(self, model: JointModel, encoder: Encoder, data: DataSpec, device: torch.device | None = None) -> None:
+    def __init__(
+        self, model: JointModel, encoder: Encoder, data: DataSpec, device: torch.device | None = None
+    ) -> None:
         self.model = model
         self.encoder = encoder
         self.tasks = encoder.tasks

@@ -35,3 +35,10 @@ def missing_ranges(wanted: DayRange, built: Sequence[DayRange]) -> list[DayRange
     if start <= last:
         missing.append((start, last))
     return missing
+
+
+def days_to_build(wanted: DayRange, built: Sequence[DayRange]) -> list[DayRange]:
+    """The ranges of `wanted` that were not built, and always its last day: a rerun rebuilds its own day."""
+    last = wanted[1]
+    before = [(first, min(end, last - timedelta(days=1))) for first, end in built if first < last]
+    return missing_ranges(wanted, before)

@@ -6,6 +6,7 @@ idempotent, also when the new result is empty.
 """
 
 import fcntl
+import hashlib
 import json
 import logging
 import time
@@ -79,7 +80,7 @@ class Lake:
             return []
         snapshot = snapshot_id or loaded.current_snapshot().snapshot_id  # type: ignore[union-attr] # just checked
         self.inputs[table.name] = snapshot
-        scan = loaded.scan(row_filter=_within(days) if days else "true", snapshot_id=snapshot)
+        scan = loaded.scan(row_filter=within(days) if days else "true", snapshot_id=snapshot)
         return sorted(task.file.file_path for task in scan.plan_files())
 
     def read(self, spark: SparkSession, table: Table, days: DayRange | None = None) -> DataFrame:
@@ -102,11 +103,11 @@ class Lake:
         return snapshot.snapshot_id if snapshot else None
 
     def built_days(self, table: Table, config_digest: str) -> list[DayRange]:
-        """The days that were written under a config with this digest, whether they had rows or not."""
+        """The days that were written under this config and schema, whether they had rows or not."""
         if not self.exists(table):
             return []
         built = json.loads(self.load(table).properties.get(BUILT, "{}"))
-        if built.get("digest") != config_digest:
+        if built.get("digest") != _built_digest(table, config_digest):
             return []
         return [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in built["days"]]
 
@@ -125,7 +126,8 @@ class Lake:
         records = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
         with self._one_writer(table):
             loaded = self.load(table)
-            condition = And(*[EqualTo(name, value) for name, value in replacing.items()], EqualTo("ds", rows[0]["ds"]))
+            equal = {**replacing, "ds": rows[0]["ds"]}
+            condition = And(*[EqualTo(term=name, value=value) for name, value in equal.items()])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pyiceberg warns when there is nothing to replace
                 loaded.overwrite(records, overwrite_filter=condition, snapshot_properties=self._summary())
@@ -161,11 +163,11 @@ class Lake:
         summary = self._summary()
         with loaded.transaction() as transaction, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "Delete operation did not match any records"
-            transaction.delete(_within(days), snapshot_properties=summary)
+            transaction.delete(within(days), snapshot_properties=summary)
             if files:
                 paths = [file.path for file in files]
                 transaction.add_files(paths, snapshot_properties=summary, check_duplicate_files=False)
-            record = {"digest": config_digest, "days": [[str(first), str(last)] for first, last in built]}
+            record = {"digest": _built_digest(table, config_digest), "days": [[str(first), str(last)] for first, last in built]}
             transaction.set_properties({BUILT: json.dumps(record)})
 
     def _summary(self) -> dict[str, str]:
@@ -188,11 +190,19 @@ class Lake:
             yield
 
 
-def _within(days: DayRange) -> BooleanExpression:
+def _built_digest(table: Table, config_digest: str) -> str:
+    columns = [(column.name, column.type) for column in table.all_columns]
+    return f"{config_digest}-{hashlib.sha256(repr(columns).encode()).hexdigest()[:8]}"
+
+
+def within(days: DayRange) -> BooleanExpression:
+    """The filter that selects the days from `days[0]` to `days[1]`, both included."""
     first, last = days
     if first == last:
-        return EqualTo("ds", first.isoformat())
-    return And(GreaterThanOrEqual("ds", first.isoformat()), LessThanOrEqual("ds", last.isoformat()))
+        return EqualTo(term="ds", value=first.isoformat())
+    return And(
+        GreaterThanOrEqual(term="ds", value=first.isoformat()), LessThanOrEqual(term="ds", value=last.isoformat())
+    )
 
 
 def local_path(uri: str) -> str:

@@ -14,8 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import LogsConfig
-from jobs.lake.columns import Table
-from jobs.lake.days import DayRange, missing_ranges
+from jobs.lake.days import days_to_build, missing_ranges
 from jobs.lake.lake import Lake
 from jobs.lake.spark import start_spark
 from jobs.logs import completejourney as source
@@ -97,22 +96,10 @@ def ingest_logs(run: Run, lake: Lake) -> RowCounts:
             counts[table.name] = lake.replace_days(rows, table, today, digest)
     known = source.known_until(run.date)
     for table, read in ((PROMOTIONS, source.read_promotions), (CAMPAIGN_MEMBERS, source.read_campaign_members)):
-        for days in days_to_build(lake, table, (_BEGINNING, known), digest):
+        for days in days_to_build((_BEGINNING, known), lake.built_days(table, digest)):
             rows = read(spark, folder).withColumn("ds", F.col("valid_from"))
             counts[table.name] = lake.replace_days(rows.where(F.col("ds").between(*days)), table, days, digest)
     return counts
-
-
-def days_to_build(lake: Lake, table: Table, wanted: DayRange, digest: str) -> list[DayRange]:
-    """The ranges of `wanted` that the table lacks, and always its last day: a rerun rebuilds its own day."""
-    built = [
-        (first, min(last, wanted[1] - timedelta(days=1)))
-        for first, last in lake.built_days(table, digest)
-        if first < wanted[1]
-    ]
-    later = [days for days in lake.built_days(table, digest) if days[1] > wanted[1]]
-    after = [(max(first, wanted[1] + timedelta(days=1)), last) for first, last in later]
-    return missing_ranges(wanted, [*built, *after])
 
 
 def _load_events(run: Run, lake: Lake, digest: str) -> dict[str, int]:
@@ -121,7 +108,7 @@ def _load_events(run: Run, lake: Lake, digest: str) -> dict[str, int]:
     raw = [source.read_purchases(spark, folder), source.read_redemptions(spark, folder)]
     judged = add_reason(reduce(DataFrame.unionByName, raw), logs)
     counts = {"events": 0, "quarantine": 0, "ingest_counts": 0}
-    for days in days_to_build(lake, EVENTS, (logs.first_day, run.date), digest):
+    for days in days_to_build((logs.first_day, run.date), lake.built_days(EVENTS, digest)):
         rows = judged.where(F.col("ds").between(*days))
         lake.replace_days(count_rows(rows), INGEST_COUNTS, days, digest)
         books = lake.read_arrow(INGEST_COUNTS, days)

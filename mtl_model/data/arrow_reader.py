@@ -21,16 +21,18 @@ class RowGroup(NamedTuple):
 
 
 def list_row_groups(files: Sequence[Path]) -> list[RowGroup]:
-    row_groups = []
+    row_groups: list[RowGroup] = []
     for file_index, path in enumerate(files):
         metadata = pq.read_metadata(path)
-        for group_index in range(metadata.num_row_groups):
-            row_groups.append(RowGroup(file_index, group_index, metadata.row_group(group_index).num_rows))
+        row_groups += [
+            RowGroup(file_index, group_index, metadata.row_group(group_index).num_rows)
+            for group_index in range(metadata.num_row_groups)
+        ]
     return row_groups
 
 
 def share_out(row_groups: Sequence[RowGroup], seed: int, epoch: int, num_ranks: int) -> list[list[RowGroup]]:
-    """Each rank's row groups in reading order: the next group goes to the rank with the fewest rows so far."""
+    """Each rank's row groups in reading order: the next one goes to the rank with the fewest rows so far."""
     shares: list[list[RowGroup]] = [[] for _ in range(num_ranks)]
     num_rows = [0] * num_ranks
     for row_group in sorted(row_groups, key=lambda group: derive_seed(seed, epoch, *group[:2])):
@@ -53,4 +55,3 @@ def read_shard(
     for row_group in share_out(list_row_groups(files), seed, epoch, num_ranks)[rank]:
         with pq.ParquetFile(files[row_group.file_index]) as parquet_file:
             yield parquet_file.read_row_group(row_group.group_index, columns=list(columns), use_threads=False)
-

@@ -5,7 +5,7 @@ L = label columns of all tasks side by side (one per task, `num_labels` for a mu
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from mtl_model.config import DataSpec, ModelConfig, TaskConfig
+from mtl_model.config import DataSpec, IdField, ModelConfig, NumericField, TaskConfig
 
 UNKNOWN_ROW = 1  # row 0 is for null
 FIRST_KNOWN_ROW = 2
@@ -86,8 +86,9 @@ class Encoder:
             for row, (field, statistic) in enumerate(zip(numeric, statistics, strict=True))
             if field.num_buckets
         }
-        bucketed = [field for field in numeric if field.num_buckets]
-        self.slot_dims = [field.embedding_dim or model.embedding_dim for field in (*model.id_fields, *bucketed)]
+        embedded: list[IdField | NumericField] = [*model.id_fields]
+        embedded += [field for field in numeric if field.num_buckets]
+        self.slot_dims = [field.embedding_dim or model.embedding_dim for field in embedded]
         self.slot_rows = [len(vocabulary) + FIRST_KNOWN_ROW for vocabulary in self.vocabularies.values()]
         self.slot_rows += [len(boundaries) + 2 for boundaries in self.boundaries.values()]
 
@@ -147,7 +148,9 @@ def _label_matrix(column: pa.ChunkedArray, task: TaskConfig, width: int) -> Floa
     if task.head == "multilabel":
         lengths = pc.unique(pc.list_value_length(column)).to_pylist()
         if lengths not in ([], [width]):
-            raise ValueError(f"label {task.label} must hold {width} values in each row, got lengths {lengths}")
+            raise ValueError(
+                f"label {task.label} must hold {width} values in each row, got lengths {lengths}"
+            )
         column = pc.list_flatten(column)
     return _to_numpy(column.cast(pa.float64())).reshape(-1, width)
 
@@ -159,11 +162,13 @@ def _look_up(column: pa.ChunkedArray, vocabulary: pa.Array) -> npt.NDArray[np.in
     return _to_numpy(pc.if_else(column.is_valid(), rows, 0))
 
 
-def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[np.generic]:
-    values: npt.NDArray[np.generic] = column.to_numpy()
+def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = column.to_numpy()
     return values
 
 
 def _check_columns(table: pa.Table, wanted: Sequence[str]) -> None:
     if missing := [name for name in wanted if name not in table.column_names]:
-        raise ValueError(f"the rows lack columns that the model reads: {missing}; they have {table.column_names}")
+        raise ValueError(
+            f"the rows lack columns that the model reads: {missing}; they have {table.column_names}"
+        )

@@ -41,7 +41,9 @@ def evaluate(model_dir: Path, files: Sequence[Path]) -> dict[str, TaskMetrics]:
 def judge_files(predictor: Predictor, files: Sequence[Path], rank: int, num_ranks: int) -> dict[str, Judged]:
     """Predicts this rank's share of the files' row groups."""
     columns = dict.fromkeys([*predictor.encoder.training_columns, GROUP_COLUMN, RATE_COLUMN])
-    return judge_tables(predictor, read_shard(files, list(columns), seed=0, epoch=0, rank=rank, num_ranks=num_ranks))
+    return judge_tables(
+        predictor, read_shard(files, list(columns), seed=0, epoch=0, rank=rank, num_ranks=num_ranks)
+    )
 
 
 def judge_tables(predictor: Predictor, tables: Iterable[pa.Table]) -> dict[str, Judged]:
@@ -87,7 +89,9 @@ def _judge_table(predictor: Predictor, table: pa.Table) -> dict[str, Judged]:
         rows = np.flatnonzero(batch.masks[:, position].numpy())
         labels = batch.labels[:, encoder.label_slices[task.name]].numpy()[rows]
         labels = labels.reshape(predictions[task.name][rows].shape)
-        judged[task.name] = Judged(labels, predictions[task.name][rows], weights[rows], users.take(pa.array(rows)))
+        judged[task.name] = Judged(
+            labels, predictions[task.name][rows], weights[rows], users.take(pa.array(rows))
+        )
     return judged
 
 

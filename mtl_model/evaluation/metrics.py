@@ -42,7 +42,8 @@ def group_aucs(
         return GroupAucs(np.empty(0), np.empty(0))
     order = np.lexsort((predictions, groups))
     labels, predictions, groups, weights = labels[order], predictions[order], groups[order], weights[order]
-    starts = np.flatnonzero(np.r_[True, (np.diff(groups) != 0) | (np.diff(predictions) != 0)])  # of tied blocks
+    tie_ends = (np.diff(groups) != 0) | (np.diff(predictions) != 0)
+    starts = np.flatnonzero(np.r_[True, tie_ends])
     positives = np.add.reduceat(weights * labels, starts)
     negatives = np.add.reduceat(weights * (1 - labels), starts)
     block_groups = groups[starts]
@@ -50,11 +51,11 @@ def group_aucs(
     group_positives = np.bincount(block_groups, positives, num_groups)
     group_negatives = np.bincount(block_groups, negatives, num_groups)
     in_lower_groups = np.cumsum(group_negatives) - group_negatives
-    negatives_below = np.cumsum(negatives) - negatives - in_lower_groups[block_groups]
+    negatives_below: Floats = np.cumsum(negatives) - negatives - in_lower_groups[block_groups]
     won = np.bincount(block_groups, positives * (negatives_below + negatives / 2), num_groups)
     valid = (group_positives > 0) & (group_negatives > 0)
     aucs = won[valid] / (group_positives[valid] * group_negatives[valid])
-    return GroupAucs(aucs, (group_positives + group_negatives)[valid])
+    return GroupAucs(aucs, np.add(group_positives, group_negatives, dtype=np.float64)[valid])
 
 
 def log_loss(labels: Floats, predictions: Floats, weights: Floats) -> float:
@@ -87,7 +88,7 @@ def normalised_gini(values: Floats, predictions: Floats, weights: Floats) -> flo
 
 
 def _gini(values: Floats, scores: Floats, weights: Floats) -> float:
-    """Twice the area between the curve of value won from the top and the diagonal; ties are a straight line."""
+    """Twice the area between the diagonal and the curve of value won from the top; ties are straight."""
     total = float(np.sum(weights * values))
     if total <= 0:
         return float("nan")
@@ -98,7 +99,9 @@ def _gini(values: Floats, scores: Floats, weights: Floats) -> float:
     return float(2 * np.trapezoid(value, rows) - 1)
 
 
-def calibration_curve(labels: Floats, predictions: Floats, weights: Floats, num_bins: int = 10) -> list[Floats]:
+def calibration_curve(
+    labels: Floats, predictions: Floats, weights: Floats, num_bins: int = 10
+) -> list[Floats]:
     """(mean prediction, mean label, weight) per bin of equal weight, from the lowest prediction up."""
     if not len(labels):
         return []

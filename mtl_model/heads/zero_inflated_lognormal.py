@@ -36,7 +36,9 @@ class ZeroInflatedLognormalHead(nn.Module):
         """Maps logits (B, 3) and values in minor units (B, 1) to losses (B,)."""
         logit, mu, sigma = _split(logits)
         values = labels[:, 0] / MINOR_UNITS
-        nothing = values <= 0  # so that a value that is not a number reaches the loss, which stops the training
+        nothing = (
+            values <= 0
+        )  # so that a value that is not a number reaches the loss, which stops the training
         log_values = torch.log(torch.where(nothing, 1.0, values))  # no log of 0, nor its gradient
         deviations = (log_values - mu) / sigma
         density = log_values + torch.log(sigma) + 0.5 * math.log(2 * math.pi) + 0.5 * deviations.square()

@@ -5,6 +5,7 @@ Shapes: B = batch, I = input dim, E = experts, H = a layer's output dim, T = tas
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 
 class Experts(nn.Module):
-    """E MLPs of one shape, run side by side: their first layers are one wide product, the others batched ones.
+    """E MLPs of one shape, side by side: their first layers are one wide product, the others batched ones.
 
     Each weight is drawn on its own, so that the experts differ from the start.
     """
@@ -24,15 +25,17 @@ class Experts(nn.Module):
         self.first = nn.Linear(input_dim, num_experts * hidden_dims[0])
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for inputs, outputs in zip(hidden_dims, hidden_dims[1:], strict=False):
+        for inputs, outputs in pairwise(hidden_dims):
             bound = 1 / math.sqrt(inputs)  # as nn.Linear does
-            self.weights.append(nn.Parameter(torch.empty(num_experts, inputs, outputs).uniform_(-bound, bound)))
+            self.weights.append(
+                nn.Parameter(torch.empty(num_experts, inputs, outputs).uniform_(-bound, bound))
+            )
             self.biases.append(nn.Parameter(torch.empty(num_experts, 1, outputs).uniform_(-bound, bound)))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps inputs (B, I) to expert outputs (E, B, H)."""
-        hidden = self.first(inputs).unflatten(1, (self.num_experts, -1)).transpose(0, 1)  # (E, B, H)
-        hidden = self._activate(hidden)
+        hidden = self.first(inputs).unflatten(1, (self.num_experts, -1))  # (B, E, H)
+        hidden = self._activate(hidden).transpose(0, 1)  # (E, B, H), a view
         for weight, bias in zip(self.weights, self.biases, strict=True):
             hidden = self._activate(torch.baddbmm(bias, hidden, weight))
         return hidden

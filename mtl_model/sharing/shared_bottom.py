@@ -13,7 +13,9 @@ from mtl_model.layers.mlp import MLP
 class SharedBottom(nn.Module):
     """One MLP that all tasks share."""
 
-    def __init__(self, input_dim: int, hidden_dims: Sequence[int], tasks: Sequence[str], dropout: float) -> None:
+    def __init__(
+        self, input_dim: int, hidden_dims: Sequence[int], tasks: Sequence[str], dropout: float
+    ) -> None:
         super().__init__()
         self.bottom = MLP(input_dim, hidden_dims, dropout)
         self.output_dim = self.bottom.output_dim

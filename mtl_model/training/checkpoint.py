@@ -1,7 +1,7 @@
 """The state of an unfinished training, so that a killed run goes on where it stopped and ends the same.
 
 A checkpoint is a folder of safetensors and JSON with a manifest; it appears by a rename, whole or not at all.
-The order of the rows and the dropout masks depend on the step alone: the step number is all the state they have.
+The order of the rows and the dropout masks depend on the step alone: its number is all the state they have.
 """
 
 import json
@@ -17,7 +17,9 @@ from mtl_model.model_folder import verify_manifest, write_manifest
 logger = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: optim.Optimizer, spec_digest: str) -> None:
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, optimizer: optim.Optimizer, spec_digest: str
+) -> None:
     """Writes the state after `step` steps, then removes the older one."""
     partial = folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)

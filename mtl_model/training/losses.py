@@ -33,7 +33,10 @@ def joint_loss(
     Every task takes part in every step, also without a labelled row: DDP needs a gradient for each parameter.
     """
     row_losses = torch.stack(
-        [model.head(task.name).row_losses(logits[task.name], batch.labels[:, label_slices[task.name]]) for task in tasks],
+        [
+            model.head(task.name).row_losses(logits[task.name], batch.labels[:, label_slices[task.name]])
+            for task in tasks
+        ],
         dim=1,
     )  # (B, T)
     row_losses = row_losses * batch.masks
@@ -44,7 +47,7 @@ def joint_loss(
 
 
 def count_divisors(labelled_rows: Tensor, world_size: int) -> Tensor:
-    """What each rank divides its sums (T,) by: DDP averages over ranks, so that the result is the global mean."""
+    """What a rank divides its sums (T,) by: as DDP averages over ranks, the result is the global mean."""
     return labelled_rows.clamp(min=1.0) / world_size
 
 
@@ -56,6 +59,7 @@ def _refuse_non_finite(row_losses: Tensor, tasks: tuple[TaskConfig, ...], batch:
         if bad_rows.any():
             examples = batch.example_ids[bad_rows][:5].tolist()
             raise ValueError(
-                f"the loss of task {task.name} is not finite in {int(bad_rows.sum())} of {batch.num_rows} rows, "
-                f"among them example_id {examples}: look at their label {task.label}, or lower the learning rate"
+                f"the loss of task {task.name} is not finite in {int(bad_rows.sum())} of {batch.num_rows} "
+                f"rows, among them example_id {examples}: look at their label {task.label}, or lower the "
+                "learning rate"
             )

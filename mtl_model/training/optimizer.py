@@ -8,8 +8,9 @@ from mtl_model.config import TrainingConfig
 
 
 def build_optimizer(model: nn.Module, training: TrainingConfig) -> optim.AdamW:
-    """Weight decay on embeddings is set apart: a rare row would decay at every step that does not contain it."""
-    embeddings, others = [], []
+    """Embeddings have a weight decay of their own: a rare row would decay at every step without it."""
+    embeddings: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (embeddings if name.startswith("embedding.") else others).append(parameter)
     groups = [
@@ -22,9 +23,11 @@ def build_optimizer(model: nn.Module, training: TrainingConfig) -> optim.AdamW:
 
 def learning_rate_at(step: int, total_steps: int, training: TrainingConfig) -> float:
     """Linear warm-up, then a cosine from `learning_rate` down to `final_learning_rate`, which then stays."""
+    if step >= total_steps:
+        return training.final_learning_rate
     if step < training.warmup_steps:
         return training.learning_rate * (step + 1) / training.warmup_steps
-    progress = min(1.0, (step - training.warmup_steps) / max(1, total_steps - training.warmup_steps))
+    progress = (step - training.warmup_steps) / (total_steps - training.warmup_steps)
     share = 0.5 * (1 + math.cos(math.pi * progress))
     return training.final_learning_rate + share * (training.learning_rate - training.final_learning_rate)
 

@@ -1,4 +1,4 @@
-"""What a training tells its operator: a bar on a terminal, else log lines; history.jsonl; TensorBoard files."""
+"""What a training tells its operator: a bar on a terminal, else log lines; history.jsonl; TensorBoard."""
 
 import json
 import logging

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import record
 from torch.nn.parallel import DistributedDataParallel
 
 from mtl_model.config import DataSpec, TrainSpec
@@ -50,3 +51,197 @@ class Pass(NamedTuple):
     first_step: int
     num_steps: int
     is_final: bool
+
+
+class Window:
+    """Sums since the last report: rows and labelled rows of all ranks, losses of this one."""
+
+    def __init__(self, counts: Tensor) -> None:
+        self.counts = torch.zeros_like(counts)
+        self.task_sums = torch.zeros_like(counts[1:])
+        self.started = time.perf_counter()
+
+    def add(self, counts: Tensor, task_sums: Tensor) -> None:
+        self.counts += counts
+        self.task_sums += task_sums
+
+
+class Trainer:
+    """One training on this rank."""
+
+    def __init__(self, spec: TrainSpec, group: ProcessGroup) -> None:
+        self.spec, self.group = spec, group
+        self.training, self.tasks = spec.model.training, spec.model.tasks
+        self.work_dir = spec.output_dir.with_name(spec.output_dir.name + ".partial")
+        self.spec_digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+        self.data = DataSpec(**{name: getattr(spec, name) for name in DataSpec.model_fields})
+        self.encoder = Encoder(spec.model, self.data, read_vocabularies(spec.vocabularies))
+        self.model = build_model(spec.model, self.encoder).to(group.device)
+        self.wrapped: nn.Module = self.model
+        if group.world_size > 1:
+            self.wrapped = DistributedDataParallel(
+                self.model, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
+        self.optimizer = build_optimizer(self.model, self.training)
+        self.reader = load_reader(self.training.reader)
+        self.rank_batch_size = self.training.global_batch_size // group.world_size
+        self.passes = self._plan_passes()
+        self.train_steps = sum(one_pass.num_steps for one_pass in self.passes if not one_pass.is_final)
+
+    def run(self) -> None:
+        done = load_checkpoint(self.work_dir / "checkpoints", self.model, self.optimizer, self.spec_digest)
+        logger.info("training on %d files from step %d", len(self.spec.train_files), done)
+        self.group.barrier()
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        total_steps = self.passes[-1].first_step + self.passes[-1].num_steps
+        reporter = ProgressReporter(self.work_dir, done, total_steps) if self.group.is_main else None
+        with reporter or nullcontext():
+            for one_pass in self.passes:
+                if one_pass.is_final and done <= self.train_steps:
+                    self._judge()
+                self._run_pass(one_pass, done, reporter)
+        if not self.passes[-1].is_final:
+            self._judge()
+        if self.group.is_main:
+            self._finish()
+        self.group.barrier()
+
+    def _plan_passes(self) -> list[Pass]:
+        """`epochs` passes over the train files, then one over the final files; equal on every rank."""
+        epochs = self.training.epochs
+        files = [self.spec.train_files] * epochs + [self.spec.final_files] * bool(self.spec.final_files)
+        passes, first_step = [], 0
+        for epoch, epoch_files in enumerate(files):
+            num_rows = self.reader.shard_rows(epoch_files, self.training.seed, epoch, self.group.world_size)
+            num_steps = count_steps(num_rows, self.rank_batch_size)
+            if not num_steps:
+                raise ValueError(
+                    f"no rows to train on in {len(epoch_files)} files, the first is {epoch_files[0]}"
+                )
+            passes.append(Pass(epoch_files, epoch, first_step, num_steps, is_final=epoch >= epochs))
+            first_step += num_steps
+        return passes
+
+    def _run_pass(self, one_pass: Pass, done: int, reporter: ProgressReporter | None) -> None:
+        last_step = one_pass.first_step + one_pass.num_steps
+        first_step = max(done, one_pass.first_step)
+        if first_step >= last_step:
+            return
+        self.wrapped.train()
+        batches = islice(self._batches(one_pass), first_step - one_pass.first_step, None)
+        window = Window(self._count_rows(None))
+        for step, batch in enumerate(prefetch(batches, PREFETCHED_BATCHES), start=first_step + 1):
+            window.add(*self.train_step(batch.to(self.group.device), step))
+            if reporter:
+                reporter.advance(step)
+            if step % self.training.log_every_steps == 0 or step == last_step:
+                report = self._report(window, step, one_pass.epoch)
+                if reporter:
+                    reporter.report(report)
+                window = Window(window.counts)
+            if step % self.training.checkpoint_every_steps == 0 and self.group.is_main:
+                save_checkpoint(
+                    self.work_dir / "checkpoints", step, self.model, self.optimizer, self.spec_digest
+                )
+
+    def _batches(self, one_pass: Pass) -> Iterator[Batch]:
+        rank, world_size = self.group.rank, self.group.world_size
+        seed, epoch = self.training.seed, one_pass.epoch
+        columns = self.encoder.training_columns
+        tables = self.reader.read_shard(one_pass.files, columns, seed, epoch, rank, world_size)
+        row_seed = derive_seed(seed, epoch, rank)
+        return shuffled_batches(tables, self.encoder, self.rank_batch_size, one_pass.num_steps, row_seed)
+
+    def train_step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Returns the counts of all ranks and this rank's summed losses per task."""
+        counts = self.group.all_reduce(self._count_rows(batch))
+        divisors = count_divisors(counts[1:], self.group.world_size)
+        torch.manual_seed(derive_seed(self.training.seed, step, self.group.rank))  # of the dropout masks
+        logits = self.wrapped(batch.ids, batch.numbers)
+        loss = joint_loss(self.model, self.tasks, self.encoder.label_slices, logits, batch, divisors)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss.total)
+        if self.training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
+        set_learning_rate(self.optimizer, learning_rate_at(step - 1, self.train_steps, self.training))
+        self.optimizer.step()
+        return counts, loss.task_sums
+
+    def _count_rows(self, batch: Batch | None) -> Tensor:
+        """The number of rows, then of labelled rows per task: (1 + T,)."""
+        counts = torch.zeros(1 + len(self.tasks), device=self.group.device)
+        if batch is not None:
+            counts[0] = batch.num_rows
+            counts[1:] = batch.masks.sum(dim=0)
+        return counts
+
+    def _report(self, window: Window, step: int, epoch: int) -> StepReport:
+        task_sums = self.group.all_reduce(window.task_sums)
+        means = (task_sums / window.counts[1:].clamp(min=1)).tolist()
+        seconds = time.perf_counter() - window.started
+        return StepReport(
+            step=step,
+            epoch=epoch,
+            loss=sum(task.loss_weight * mean for task, mean in zip(self.tasks, means, strict=True)),
+            task_losses={task.name: mean for task, mean in zip(self.tasks, means, strict=True)},
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            rows_per_second=window.counts[0].item() / seconds,
+        )
+
+    def _judge(self) -> None:
+        """Writes metrics.json: the model as it is now, on rows that it has not seen."""
+        files = self.spec.validation_files
+        predictor = Predictor(self.model, self.encoder, self.data, self.group.device)
+        shares = self.group.gather(judge_files(predictor, files, self.group.rank, self.group.world_size))
+        if shares is None:
+            return
+        metrics = measure(predictor, shares)
+        (self.work_dir / "metrics.json").write_text(json.dumps(metrics, indent=2))
+        for task, task_metrics in metrics.items():
+            summary = {name: value for name, value in task_metrics.items() if isinstance(value, int | float)}
+            logger.info("judged %s on %d files: %s", task, len(files), summary)
+
+    def _finish(self) -> None:
+        """Turns the work folder into the model folder; it appears at once, by a rename."""
+        description = ModelDescription(model=self.spec.model, data=self.data)
+        write_model(self.work_dir, self.model, description, self.spec.vocabularies)
+        (self.work_dir / "spec.json").write_text(self.spec.model_dump_json(indent=2))
+        shutil.rmtree(self.work_dir / "checkpoints", ignore_errors=True)
+        write_manifest(self.work_dir)
+        self.work_dir.rename(self.spec.output_dir)
+        logger.info("saved the model to %s", self.spec.output_dir)
+
+
+def train(spec: TrainSpec, group: ProcessGroup) -> None:
+    if spec.model.training.num_processes != group.world_size:
+        raise ValueError(
+            f"training.num_processes is {spec.model.training.num_processes}, but torchrun started "
+            f"{group.world_size}: pass --nproc-per-node {spec.model.training.num_processes}"
+        )
+    if spec.output_dir.exists():
+        earlier = spec.output_dir / "spec.json"
+        if earlier.is_file() and TrainSpec.model_validate_json(earlier.read_bytes()) == spec:
+            logger.info("%s holds the model of this very spec: nothing to do", spec.output_dir)
+            return
+        raise ValueError(
+            f"{spec.output_dir} exists and is of another spec: choose another output_dir or remove it"
+        )
+    Trainer(spec, group).run()
+
+
+@record
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--spec", type=Path, required=True, help="the JSON file of a TrainSpec")
+    arguments = parser.parse_args(argv)
+    spec = TrainSpec.model_validate_json(arguments.spec.read_bytes())
+    with join_process_group() as group:
+        level = logging.INFO if group.is_main else logging.WARNING
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        train(spec, group)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Which users are looked at as of which day: the anchors of examples.
+
+A log without impressions has user-days: each user once every `label_window_days`, staggered by a hash of
+the user, so that one user's label windows never overlap. Campaigns anchor their members on their first day.
+"""
+
+from datetime import timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.lake.days import DayRange
+from jobs.stage import Run
+
+
+def training_anchor_days(run: Run) -> DayRange:
+    """First and last anchor day of the training examples of a run: the label window of the last closes on its date."""
+    window, weeks = run.scenario.examples.label_window_days, run.scenario.examples.training_weeks
+    last = run.date - timedelta(days=window - 1)
+    first = last - timedelta(days=7 * weeks - 1)
+    return max(first, run.scenario.logs.first_day + timedelta(days=1)), last
+
+
+def scoring_day(run: Run) -> DayRange:
+    """The anchor day of tonight's recommendations, as a range of one day: the day after the run date."""
+    tomorrow = run.date + timedelta(days=1)
+    return tomorrow, tomorrow
+
+
+def staggered_anchors(users: DataFrame, days: DayRange, every_days: int) -> DataFrame:
+    """(user_id, ds): the days of the range on which each user of `users` is anchored."""
+    all_days = F.explode(F.sequence(F.lit(days[0]), F.lit(days[1]))).alias("ds")
+    slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
+    return users.select("user_id", all_days).where(F.pmod(F.unix_date("ds"), F.lit(every_days)) == slot)
+
+
+def campaign_anchors(campaign_members: DataFrame, days: DayRange) -> DataFrame:
+    """(user_id, ds): the first days of the campaigns that targeted each user, within the range."""
+    starts = campaign_members.where(F.col("valid_from").between(*days))
+    return starts.select("user_id", F.col("valid_from").alias("ds")).distinct()

@@ -1,0 +1,141 @@
+"""The daily tiles and the features as of a day; their columns follow from the windows of the scenario."""
+
+from jobs.config import FeaturesConfig
+from jobs.features.plans import USER, USER_CATEGORY, USER_ITEM, sold_columns
+from jobs.lake.columns import Column, Table
+
+USER_ITEM_DAYS = Table(
+    name="user_item_days",
+    meaning="Tile: what a user bought of an item on a day.",
+    ds_is="event day",
+    key=("user_id", "item_id"),
+    columns=(
+        Column("user_id", "string", "the user"),
+        Column("item_id", "string", "the item"),
+        Column("line_count", "long", "order lines with a quantity above 0"),
+        Column("quantity", "long", "units"),
+        Column("spend", "long", "value of the lines, cents"),
+        Column("discount_line_count", "long", "lines with a loyalty or coupon discount"),
+    ),
+)
+
+USER_DAYS = Table(
+    name="user_days",
+    meaning="Tile: a user's shopping on a day.",
+    ds_is="event day",
+    key=("user_id",),
+    columns=(
+        Column("user_id", "string", "the user"),
+        Column("basket_count", "long", "baskets"),
+        Column("line_count", "long", "order lines with a quantity above 0"),
+        Column("spend", "long", "value of the lines, cents"),
+        Column("discount_line_count", "long", "lines with a loyalty or coupon discount"),
+        Column("redemption_count", "long", "coupons redeemed"),
+        Column("new_item_count", "long", "items bought for the first time"),
+    ),
+)
+
+ITEM_DAYS = Table(
+    name="item_days",
+    meaning="Tile: an item's sales on a day.",
+    ds_is="event day",
+    key=("item_id",),
+    columns=(
+        Column("item_id", "string", "the item"),
+        Column("user_count", "long", "users who bought it"),
+        Column("line_count", "long", "order lines with a quantity above 0"),
+        Column("quantity", "long", "units"),
+        Column("spend", "long", "value of the lines, cents"),
+        Column("discount_line_count", "long", "lines with a loyalty or coupon discount"),
+        Column("new_user_count", "long", "users who bought it for the first time"),
+        Column("max_line_quantity", "long", "most units in one line, lines of quantity 0 included"),
+    ),
+)
+
+_AS_OF = "as-of day: only events before its first instant count"
+_ANCHORED = "rows are for the users that are anchored on the day"
+
+
+def user_item_features(config: FeaturesConfig) -> Table:
+    return Table(
+        name="user_item_features",
+        meaning=f"Features of the items that a user bought before, the strongest by half-life count; {_ANCHORED}.",
+        ds_is=_AS_OF,
+        key=("user_id", "item_id"),
+        columns=(
+            Column("user_id", "string", "the user"),
+            Column("item_id", "string", "the item"),
+            *USER_ITEM.columns(config),
+        ),
+    )
+
+
+def user_category_features(config: FeaturesConfig) -> Table:
+    return Table(
+        name="user_category_features",
+        meaning=f"Features of the departments, categories and types that a user bought from; {_ANCHORED}.",
+        ds_is=_AS_OF,
+        key=("user_id", "level", "category_id"),
+        columns=(
+            Column("user_id", "string", "the user"),
+            Column("level", "string", "department, category or type"),
+            Column("category_id", "string", "the path down to the level"),
+            *USER_CATEGORY.columns(config),
+        ),
+    )
+
+
+def user_features(config: FeaturesConfig) -> Table:
+    return Table(
+        name="user_features",
+        meaning=f"Features of a user; {_ANCHORED} or whose campaign starts on it.",
+        ds_is=_AS_OF,
+        key=("user_id",),
+        columns=(Column("user_id", "string", "the user"), *USER.columns(config)),
+    )
+
+
+def item_features(config: FeaturesConfig) -> Table:
+    return Table(
+        name="item_features",
+        meaning="Features of the items sold in the longest window but one.",
+        ds_is=_AS_OF,
+        key=("item_id",),
+        columns=(
+            Column("item_id", "string", "the item"),
+            *sold_columns("item", config),
+            Column("item_price_28d", "double", "mean price paid for a unit in the 28 days before, cents"),
+            Column("item_discount_share_28d", "double", "share of lines of the 28 days before with a discount"),
+            Column("item_repeat_share", "double", "share of purchases by users who had bought it before"),
+            Column("item_rank", "long", "rank by users in 28 days among all items, from 1"),
+            Column("item_rank_in_department", "long", "the same within its department"),
+            Column("item_rank_in_type", "long", "the same within its type"),
+        ),
+    )
+
+
+def category_features(config: FeaturesConfig) -> Table:
+    return Table(
+        name="category_features",
+        meaning="Features of the departments, categories and types sold in the longest window but one.",
+        ds_is=_AS_OF,
+        key=("category_id", "level"),
+        columns=(
+            Column("level", "string", "department, category or type"),
+            Column("category_id", "string", "the path down to the level"),
+            *sold_columns("category", config),
+        ),
+    )
+
+
+TILE_TABLES = (USER_ITEM_DAYS, USER_DAYS, ITEM_DAYS)
+
+
+def feature_tables(config: FeaturesConfig) -> tuple[Table, ...]:
+    return (
+        user_features(config),
+        item_features(config),
+        category_features(config),
+        user_category_features(config),
+        user_item_features(config),
+    )

@@ -1,0 +1,161 @@
+"""Tiles of user-keyed entities -> their features as of each user's own as-of days.
+
+Runs inside Spark tasks on Arrow batches that hold all rows of their users, sorted by user, key and day:
+a few numpy passes over a batch, one per as-of day of its users, in place of a join of every tile with
+every later anchor (docs/decisions/0004-windows.md).
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.config import FeaturesConfig
+from jobs.features.plans import WindowPlan
+from jobs.features.windows import HALF_LIFE_UNIT, NO_DAY, EntityRows, Ints, rank_within, ratio
+from jobs.lake.columns import Table
+
+_BATCH_ROWS = 200_000
+_Arrays = dict[str, np.ndarray]
+
+
+def windows_as_of(
+    tiles: DataFrame, as_of: DataFrame, plan: WindowPlan, table: Table, config: FeaturesConfig, top: int | None = None
+) -> DataFrame:
+    """Features of `plan` for every as-of day of every user, in the columns of `table`.
+
+    `as_of` has columns user_id and ds (the as-of day), each pair once. Entities without a purchase
+    before the day have no row. `top` keeps the strongest so many of a user by rank.
+    """
+    measures = sorted({*plan.windowed, *plan.totals, "line_count", "discount_line_count"})
+    days = as_of.groupBy("user_id").agg(F.sort_array(F.collect_set(F.unix_date("ds"))).alias("as_of_days"))
+    rows = (
+        tiles.join(days, "user_id")
+        .select("user_id", *plan.keys, F.unix_date("ds").alias("day"), *measures, "as_of_days")
+        .repartition("user_id")
+        .sortWithinPartitions("user_id", *plan.keys, "day")
+    )
+    return rows.mapInArrow(_task(plan, config, table.arrow_schema(), measures, top), table.spark_schema())
+
+
+def _task(
+    plan: WindowPlan, config: FeaturesConfig, schema: pa.Schema, measures: list[str], top: int | None
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for rows in whole_users(batches, _BATCH_ROWS):
+            yield from _features_of(rows, plan, config, schema, measures, top)
+
+    return run
+
+
+def whole_users(batches: Iterator[pa.RecordBatch], min_rows: int) -> Iterator[pa.Table]:
+    """Regroups sorted batches so that all rows of a user come together, about `min_rows` rows at a time."""
+    pending: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        pending.append(batch)
+        count += batch.num_rows
+        if count < min_rows:
+            continue
+        rows = pa.Table.from_batches(pending).combine_chunks()
+        users = rows["user_id"]
+        same_as_last = pc.equal(users, users[-1])
+        last_user_starts = pc.index(same_as_last, True).as_py()
+        if last_user_starts:
+            yield rows.slice(0, last_user_starts)
+        pending = rows.slice(last_user_starts).to_batches()
+        count = rows.num_rows - last_user_starts
+    if count:
+        yield pa.Table.from_batches(pending).combine_chunks()
+
+
+def _features_of(
+    rows: pa.Table, plan: WindowPlan, config: FeaturesConfig, schema: pa.Schema, measures: list[str], top: int | None
+) -> Iterator[pa.RecordBatch]:
+    starts = _run_starts(rows, ("user_id", *plan.keys))
+    groups = _group_of(rows, ("user_id", *plan.keys[:-1]), starts)
+    entities = EntityRows(starts, _ints(rows["day"]), {name: _ints(rows[name]) for name in measures})
+    ids = rows.select(["user_id", *plan.keys]).take(pa.array(starts))
+    as_of = rows["as_of_days"].take(pa.array(starts)).combine_chunks()
+    offsets, days = as_of.offsets.to_numpy(), as_of.values.to_numpy().astype(np.int64)
+    for index in range(int(np.diff(offsets).max(initial=0))):
+        at = offsets[:-1] + index
+        has_day = at < offsets[1:]
+        as_of_days = np.where(has_day, days[np.minimum(at, len(days) - 1)], NO_DAY)
+        columns, keep = _one_pass(entities, as_of_days, groups, plan, config, top)
+        chosen = np.flatnonzero(keep)
+        selected = ids.take(pa.array(chosen))
+        arrays = {name: _nullable(values[chosen]) for name, values in columns.items()}
+        arrays |= {name: selected[name] for name in selected.column_names}
+        arrays["ds"] = pa.array(as_of_days[chosen].astype(np.int32)).cast(pa.date32())
+        yield from pa.table([arrays[name] for name in schema.names], names=schema.names).cast(schema).to_batches()
+
+
+def _one_pass(
+    entities: EntityRows, as_of_days: Ints, groups: Ints, plan: WindowPlan, config: FeaturesConfig, top: int | None
+) -> tuple[_Arrays, np.ndarray]:
+    """All features of every entity as of its day of this pass, and which entities have a row."""
+    ages = entities.ages(as_of_days)
+    columns: _Arrays = {}
+    for measure in plan.windowed:
+        sums = entities.window_sums(ages, measure, config.windows_days)
+        for days, values in zip(config.windows_days, sums, strict=True):
+            columns[f"{plan.prefix}_{measure}_{days}d"] = values
+    for measure in plan.totals:
+        columns[f"{plan.prefix}_{measure}"] = entities.total(ages, measure)
+    columns |= _rhythm(entities, ages, plan)
+    keep = columns[f"{plan.prefix}_day_count"] > 0
+    if plan.half_life_of:
+        weighted = {days: entities.half_life_sum(ages, plan.half_life_of, days) for days in config.half_lives_days}
+        columns |= {f"{plan.prefix}_half_life_{days}d": sums / HALF_LIFE_UNIT for days, sums in weighted.items()}
+    if plan.ranked:
+        strength = weighted[config.half_lives_days[0]]
+        rank = rank_within(groups, np.where(keep, strength, -1))
+        totals = np.bincount(groups, weights=strength, minlength=int(groups.max(initial=0)) + 1)
+        columns[f"{plan.prefix}_rank"] = rank
+        columns[f"{plan.prefix}_share"] = ratio(strength.astype(np.float64), totals[groups])
+        keep = keep & (rank <= top) if top else keep
+    return columns, keep
+
+
+def _rhythm(entities: EntityRows, ages: Ints, plan: WindowPlan) -> _Arrays:
+    """When the entity was bought, how regularly, and how often on discount."""
+    day_count = entities.day_count(ages)
+    last, first = entities.days_since_last(ages), entities.days_since_first(ages)
+    interval = ratio(first - last, day_count - 1)
+    lines, discounted = entities.total(ages, "line_count"), entities.total(ages, "discount_line_count")
+    values = {
+        "day_count": day_count,
+        "days_since_last": last,
+        "days_since_first": first,
+        "mean_interval": interval,
+        "due": ratio(last.astype(np.float64), np.nan_to_num(interval)),
+        "discount_share": ratio(discounted, lines),
+    }
+    return {f"{plan.prefix}_{name}": value for name, value in values.items()}
+
+
+def _run_starts(rows: pa.Table, names: tuple[str, ...]) -> Ints:
+    """Indices of the rows whose `names` differ from the row before."""
+    differs = np.zeros(rows.num_rows, dtype=bool)
+    differs[0] = True
+    for name in names:
+        values = rows[name].combine_chunks()
+        differs[1:] |= pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(differs)
+
+
+def _group_of(rows: pa.Table, names: tuple[str, ...], starts: Ints) -> Ints:
+    """For each entity the number of the group (user, or user and level) that it is ranked in."""
+    return np.searchsorted(_run_starts(rows, names), starts, side="right").astype(np.int64) - 1
+
+
+def _ints(column: pa.ChunkedArray) -> Ints:
+    return column.to_numpy().astype(np.int64)
+
+
+def _nullable(values: np.ndarray) -> pa.Array:
+    return pa.array(values, from_pandas=True)  # NaN becomes null

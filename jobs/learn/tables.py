@@ -1,0 +1,40 @@
+"""The records of training: the model registry and what each model achieved."""
+
+from jobs.lake.columns import Column, Table
+
+MODEL_RUNS = Table(
+    name="model_runs",
+    meaning="The model registry: one row per model trained; its folder lies below models/ of the home.",
+    ds_is="run date",
+    key=("run_id",),
+    columns=(
+        Column("run_id", "string", "the run that trained it"),
+        Column("model_version", "string", "run date and hash of the weights"),
+        Column("status", "string", "trained, promoted or rejected"),
+        Column("reason", "string", "why it was promoted or rejected"),
+        Column("trained_through", "date", "last day of a label window that it was trained on"),
+        Column("judged_from", "date", "first anchor day of the examples that judged it"),
+        Column("judged_to", "date", "last anchor day of the examples that judged it"),
+        Column("example_count", "long", "examples it was trained on"),
+        Column("config_digest", "string", "digest of the scenario"),
+        Column("model_config", "string", "the model part of the scenario, JSON"),
+    ),
+)
+
+TASK_METRICS = Table(
+    name="task_metrics",
+    meaning="What a model achieved on examples that it had not seen, per task.",
+    ds_is="run date",
+    key=("run_id", "model_version", "task", "metric"),
+    columns=(
+        Column("run_id", "string", "the run that measured it"),
+        Column("model_version", "string", "the model, or `constant` for the base rate"),
+        Column("role", "string", "candidate, serving or constant"),
+        Column("task", "string", "the task"),
+        Column("metric", "string", "auc, gauc, log_loss, normalised_entropy, calibration, normalised_gini ..."),
+        Column("value", "double", "the metric's value; null where it is not defined"),
+        Column("example_count", "long", "labelled examples"),
+    ),
+)
+
+TABLES = (MODEL_RUNS, TASK_METRICS)

@@ -1,0 +1,184 @@
+"""All stages of a night in one process with one Spark session, and the bulk path for a range of days.
+
+A stage that fails ends the night: yesterday's tables keep serving, and the report says what happened.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from importlib import import_module
+
+from rich.console import Console
+
+from jobs.lake.days import days_between
+from jobs.stage import (
+    RUN_STAGES,
+    Build,
+    RowCounts,
+    Run,
+    guarded,
+    hold_date,
+    log_to_standard_error,
+    make_run,
+    run_stage,
+)
+
+logger = logging.getLogger(__name__)
+
+# Imported when their turn comes: the early stages need no torch, and a bad date needs nothing at all.
+STAGES = {
+    "ingest": "jobs.logs.ingest_logs:ingest_logs",
+    "tiles": "jobs.features.build_tiles:build_tiles",
+    "features": "jobs.features.build_features:build_features",
+    "candidates": "jobs.candidates.build_candidates:build_candidates",
+    "examples": "jobs.examples.build_examples:build_examples",
+    "train": "jobs.learn.train_model:train_model",
+    "evaluate": "jobs.learn.evaluate_model:evaluate_model",
+    "recommend": "jobs.recommend.build_recommendations:build_recommendations",
+    "publish": "jobs.publish.publish_run:publish_run",
+    "report": "jobs.publish.write_report:write_report",
+}
+
+BULK_STAGES = ("ingest", "tiles", "features", "candidates", "examples")
+
+
+class NightFailedError(ValueError):
+    """A stage of a night failed; the message names it and says how to go on."""
+
+
+def run_night(scenario: str, day: date, from_stage: str | None = None, run_id: str | None = None) -> Run:
+    """Runs a night, or what is left of the day's last run from `from_stage` on.
+
+    Raises:
+        NightFailedError: if a stage failed; the report has been written where that was possible.
+        RunHeldError: if another run holds the date.
+    """
+    run = make_run(scenario, day, run_id)
+    with hold_date(run):
+        if from_stage and run_id is None:
+            run = replace(run, run_id=last_run_id(run))
+        stages = list(STAGES)
+        _run_stages(run, stages[stages.index(from_stage) if from_stage else 0 :])
+    return run
+
+
+def backfill(scenario: str, first: date, last: date) -> list[Run]:
+    """Builds everything up to the examples of `last` in bulk, then runs the night of each day.
+
+    Raises:
+        NightFailedError: if the bulk part failed, or any of the nights; the other nights have been run.
+    """
+    bulk = make_run(scenario, last)
+    make_run(scenario, first)  # a first day outside the log should not be found out last
+    if last < first:
+        raise ValueError(f"--to {last} is before --from {first}")
+    with hold_date(bulk):
+        _run_stages(bulk, BULK_STAGES)
+    runs, failures = [], []
+    for day in days_between(first, last):
+        try:
+            runs.append(run_night(scenario, day))
+        except NightFailedError as error:
+            failures.append(f"{day}: {error}")
+    if failures:
+        raise NightFailedError("\n".join(failures))
+    return runs
+
+
+def last_run_id(run: Run) -> str:
+    """The newest run of the run's date, for `--from-stage` to go on with.
+
+    Raises:
+        ValueError: if the date has never been run.
+    """
+    records = run.lake().read_arrow(RUN_STAGES, (run.date, run.date)).sort_by("started_at")
+    if not records.num_rows:
+        raise ValueError(f"{run.scenario.name} {run.date} has never been run: leave out --from-stage")
+    return str(records["run_id"][-1])
+
+
+def load_stage(stage: str) -> Build:
+    module, function = STAGES[stage].split(":")
+    build: Build = getattr(import_module(module), function)
+    return build
+
+
+def _run_stages(run: Run, stages: Sequence[str]) -> None:
+    progress = _Progress(run)
+    for stage in stages:
+        progress.start(stage)
+        try:
+            row_counts = run_stage(stage, load_stage(stage), run)
+        except Exception as error:
+            progress.fail(stage)
+            logger.debug("%s failed", stage, exc_info=True)
+            if stage != "report" and "report" in stages:
+                _report_failure(run)
+            message = f"{stage} failed: {error}\nOnce that is mended: {_resume_command(run, stage)}"
+            raise NightFailedError(message) from error
+        progress.finish(stage, row_counts)
+
+
+def _report_failure(run: Run) -> None:
+    try:
+        run_stage("report", load_stage("report"), run)
+    except Exception:  # the failure that the report is about must not be hidden by the report's own
+        logger.exception("the report could not be written")
+
+
+def _resume_command(run: Run, stage: str) -> str:
+    return f"nightshelf run --scenario {run.scenario.name} --date {run.date} --from-stage {stage}"
+
+
+class _Progress:
+    """One line a stage on a terminal; elsewhere the log of `run_stage` says the same."""
+
+    def __init__(self, run: Run) -> None:
+        self.console = Console(stderr=True)
+        self.started = time.monotonic()
+        if self.console.is_terminal:
+            self.console.print(f"[bold]{run.scenario.name} {run.date}[/]  [dim]{run.run_id}[/]")
+
+    def start(self, stage: str) -> None:
+        self.started = time.monotonic()
+        if self.console.is_terminal:
+            self.console.print(f"  [dim]…[/] {stage}", end="\r")
+
+    def finish(self, stage: str, row_counts: RowCounts) -> None:
+        rows = "  ".join(f"[dim]{table}[/] {count:,}" for table, count in row_counts.items())
+        self._end_line("[green]✓[/]", stage, rows)
+
+    def fail(self, stage: str) -> None:
+        self._end_line("[red]✗[/]", stage, "")
+
+    def _end_line(self, mark: str, stage: str, rows: str) -> None:
+        if self.console.is_terminal:
+            seconds = time.monotonic() - self.started
+            self.console.print(f"  {mark} {stage:<10} {seconds:6.1f} s  {rows}", highlight=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scenario", required=True, help="a file of conf/ without .yaml, or the path of one")
+    parser.add_argument(
+        "--date", required=True, type=date.fromisoformat, help="the last complete day, 2017-12-02"
+    )
+    parser.add_argument("--from-stage", choices=list(STAGES), help="go on with the day's last run here")
+    parser.add_argument("--run-id", help="the name of the run (default: a new one)")
+    arguments = parser.parse_args(argv)
+    log_to_standard_error()
+
+    def work() -> None:
+        run_night(arguments.scenario, arguments.date, arguments.from_stage, arguments.run_id)
+
+    return guarded(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What the report tells of a run, from the tables and the model's folder; nothing here needs to exist."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow.compute as pc
+
+from jobs.lake.lake import Lake
+from jobs.publish.records import Row, read_rows, scan_rows
+from jobs.publish.shelves import Shelf, sample_shelves
+from jobs.stage import Run
+
+_SHOWN_METRICS = (
+    "auc", "gauc", "log_loss", "normalised_entropy", "calibration", "normalised_gini", "mean_absolute_error",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Night:
+    """One run, as the report shows it; what is missing is empty."""
+
+    run: Run
+    publication: Row | None
+    stages: Sequence[Row]
+    checks: Sequence[Row]
+    books: Sequence[Row]
+    reasons: Sequence[Row]
+    recall: Sequence[Row]
+    model: Row | None
+    history: Sequence[Row]
+    judged: Mapping[str, Row]
+    metrics: Sequence[Row]
+    shelves: Sequence[Shelf]
+
+    @property
+    def failed_stage(self) -> Row | None:
+        return next((stage for stage in self.stages if stage["status"] != "succeeded"), None)
+
+
+def collect_night(run: Run, lake: Lake) -> Night:
+    today = (run.date, run.date)
+
+    def of_run(table: str) -> list[Row]:
+        return [row for row in read_rows(lake, table, today) if row.get("run_id") == run.run_id]
+
+    model = next(iter(of_run("model_runs")), None)
+    folder = run.home / "models" / run.scenario.name / (model["model_version"] if model else "-")
+    history, judged = folder / "history.jsonl", folder / "metrics.json"
+    publications = [row for row in of_run("publications") if row["kind"] == "published"]
+    return Night(
+        run=run,
+        publication=publications[-1] if publications else None,
+        stages=sorted(of_run("run_stages"), key=lambda stage: stage["started_at"]),
+        checks=of_run("quality_checks"),
+        books=read_books(lake, run.date),
+        reasons=count_reasons(lake, run.date),
+        recall=_without_keys(read_rows(lake, "candidate_recall", today)),
+        model=model,
+        history=[json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else [],
+        judged=json.loads(judged.read_text()) if judged.is_file() else {},
+        metrics=compare_models(of_run("task_metrics")),
+        shelves=sample_shelves(lake, run),
+    )
+
+
+def read_books(lake: Lake, day: date) -> list[Row]:
+    """Per source: rows read, kept and so on, on the day and in the log so far."""
+    books = scan_rows(lake, "ingest_counts", (date.min, day))
+    if books is None:
+        return []
+    measures = ("read", "kept", "duplicate", "late_held", "quarantined")
+    rows = []
+    for period, part in (("of the day", books.filter(pc.field("ds") == day)), ("so far", books)):
+        sums = part.group_by("source").aggregate([(name, "sum") for name in measures]).sort_by("source")
+        for row in sums.to_pylist():
+            counts = {name: row[f"{name}_sum"] for name in measures}
+            rows.append({"period": period, "source": row["source"], **counts})
+    return rows
+
+
+def count_reasons(lake: Lake, day: date) -> list[Row]:
+    """Quarantined rows so far by reason, most frequent first."""
+    rows = scan_rows(lake, "quarantine", (date.min, day), columns=("source", "reason"))
+    if rows is None:
+        return []
+    counts = rows.group_by(["source", "reason"]).aggregate([([], "count_all")])
+    return sorted(counts.to_pylist(), key=lambda row: (-row["count_all"], row["reason"]))
+
+
+def compare_models(task_metrics: Iterable[Row]) -> list[Row]:
+    """One row per task and metric: tonight's model, the serving one and the constant."""
+    rows: dict[tuple[str, str], Row] = defaultdict(dict)
+    for row in task_metrics:
+        value = row["value"]
+        if row["metric"] in _SHOWN_METRICS and value is not None and not math.isnan(value):
+            rows[row["task"], row["metric"]][row["role"]] = value
+            rows[row["task"], row["metric"]].setdefault("example_count", row["example_count"])
+    tasks = list(dict.fromkeys(task for task, _ in rows))
+    return [
+        {"task": task, "metric": metric, **rows[task, metric]}
+        for task in tasks
+        for metric in _SHOWN_METRICS
+        if (task, metric) in rows
+    ]
+
+
+def _without_keys(rows: Iterable[Row]) -> list[Row]:
+    return [{name: value for name, value in row.items() if name not in {"ds", "run_id"}} for row in rows]

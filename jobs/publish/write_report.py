@@ -1,0 +1,115 @@
+"""A run's tables -> one self-contained HTML file: what happened tonight, and what users get.
+
+It is written for failed runs too, and then says what is missing. The stage needs no Spark.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import jinja2
+
+from jobs.lake.lake import Lake
+from jobs.publish.night import Night, collect_night
+from jobs.publish.plots import Plot, calibration_plot, format_number, learning_curve
+from jobs.stage import RowCounts, Run, stage_main
+
+logger = logging.getLogger(__name__)
+
+# How far from 1 (calibration) a metric may be, or whether more is better, to be called better in the report.
+_LESS_IS_BETTER = {"log_loss", "normalised_entropy", "mean_absolute_error"}
+
+
+def write_report(run: Run, lake: Lake) -> RowCounts:
+    """Writes reports/<scenario>/<date>.html below the home, in one step; no table gets rows."""
+    path = report_path(run)
+    page = render(collect_night(run, lake))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    Path(partial).replace(path)
+    logger.info("report: %s", path)
+    return {}
+
+
+def report_path(run: Run) -> Path:
+    return run.home / "reports" / run.scenario.name / f"{run.date}.html"
+
+
+def render(night: Night) -> str:
+    """The page; every text that comes from tables is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=format_number, best_role=best_role)
+    return environment.get_template("report.html.jinja").render(
+        night=night,
+        run=night.run,
+        status=describe_status(night),
+        curves=learning_curves(night),
+        calibrations=calibration_plots(night),
+        longest=max((stage["seconds"] for stage in night.stages), default=0) or 1,
+        version=version("nightshelf"),
+        written_at=datetime.now(UTC),
+    )
+
+
+def describe_status(night: Night) -> tuple[str, str]:
+    """(tone, text): what a reader must know first."""
+    failed = night.failed_stage
+    if failed:
+        return "bad", f"{failed['stage']} failed; the tables published before keep serving"
+    if night.publication is None:
+        return "bad", "not published; the tables published before keep serving"
+    warnings = sum(not check["passed"] for check in night.checks)
+    if warnings:
+        return "warn", f"published, with {warnings} check{'s' if warnings > 1 else ''} to look at"
+    return "good", "published"
+
+
+def learning_curves(night: Night) -> list[Plot]:
+    """The loss of all tasks together, then each task's."""
+    if not night.history:
+        return []
+    tasks = night.history[-1]["task_losses"]
+    joint = learning_curve("all tasks, weighted", [(row["step"], row["loss"]) for row in night.history])
+    return [joint] + [
+        learning_curve(
+            task, [(row["step"], row["task_losses"].get(task, float("nan"))) for row in night.history]
+        )
+        for task in tasks
+    ]
+
+
+def calibration_plots(night: Night) -> list[Plot]:
+    plots = [
+        calibration_plot(task, judged.get("calibration_curve", [])) for task, judged in night.judged.items()
+    ]
+    return [plot for plot in plots if plot is not None]
+
+
+def best_role(row: dict[str, float]) -> str | None:
+    """Which of candidate, serving and constant has the best value of a row of the metrics table."""
+    values = {role: row[role] for role in ("candidate", "serving", "constant") if role in row}
+    if not values:
+        return None
+    metric = str(row["metric"])
+    if metric == "calibration":
+        return min(values, key=lambda role: abs(values[role] - 1))
+    sign = -1 if metric in _LESS_IS_BETTER else 1
+    return max(values, key=lambda role: sign * values[role])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return stage_main(__doc__, "report", write_report, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def nightly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The DAG `nightly`. Airflow writes to its home as it is imported: hence a home of the test's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        from dags.nightly import nightly
+
+        yield nightly()
+
+
+@pytest.fixture(scope="session")
+def backfill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        from dags.backfill import backfill
+
+        yield backfill()
+
+
+@pytest.fixture(scope="session")
+def scenario() -> str:
+    """The scenario of the tests that run whole nights."""
+    return os.environ.get("NIGHTSHELF_TEST_SCENARIO", "grocery")

@@ -1,0 +1,165 @@
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STAGES = [
+    "ingest",
+    "tiles",
+    "features",
+    "candidates",
+    "examples",
+    "train",
+    "evaluate",
+    "recommend",
+    "publish",
+    "report",
+]
+MIDNIGHT = datetime(2017, 12, 2, tzinfo=UTC)
+
+
+def test_dag_files_import_neither_torch_nor_spark_nor_jobs(tmp_path: Path) -> None:
+    code = "import sys, dags.nightly, dags.backfill, dags.spark_pool; print(*sys.modules)"
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+
+    imported = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert not {"torch", "pyspark", "jobs", "mtl_model"} & set(imported.stdout.split())
+
+
+def test_nightly_runs_one_stage_after_the_other(nightly: Any) -> None:
+    followers = {task.task_id: task.downstream_task_ids for task in nightly.tasks}
+
+    assert followers == {**{stage: {follower} for stage, follower in pairwise(STAGES)}, "report": set()}
+
+
+def test_nightly_is_daily_from_2017_and_starts_paused(nightly: Any) -> None:
+    assert type(nightly.timetable).__name__ == "CronDataIntervalTimetable"
+    assert nightly.timetable.expression == "0 0 * * *"
+    assert nightly.start_date == datetime(2017, 1, 1, tzinfo=UTC)
+    assert nightly.is_paused_upon_creation
+    assert not nightly.catchup
+    assert nightly.max_active_runs == 1
+    assert nightly.params["scenario"] == "grocery"
+
+
+def test_a_late_night_raises_an_alert(nightly: Any) -> None:
+    (deadline,) = nightly.deadline
+
+    assert deadline.interval == timedelta(hours=3)
+    assert deadline.callback.path == "dags.common.warn_of_late_night"
+
+
+def test_spark_and_training_share_one_slot_and_are_tried_again(nightly: Any) -> None:
+    for task in nightly.tasks:
+        assert task.pool == "spark"
+        assert task.pool_slots == 1
+        assert task.retries == 2
+        assert task.retry_exponential_backoff > 1
+
+
+def test_publish_updates_the_assets_of_the_published_tables(nightly: Any) -> None:
+    outlets = {asset.name for asset in nightly.get_task("publish").outlets}
+
+    assert outlets == {"recommendations", "coupon_recommendations", "item_complements", "user_profiles"}
+
+
+def test_a_failed_night_has_a_report_and_has_still_failed(nightly: Any) -> None:
+    report = nightly.get_task("report")
+
+    assert report.is_teardown  # it runs whatever happened before it
+    assert not report.on_failure_fail_dagrun  # else it would decide the run's state in place of publish
+
+
+def test_every_stage_starts_a_job_that_exists(nightly: Any) -> None:
+    for task in nightly.tasks:
+        if task.task_type == "SparkSubmitOperator":
+            assert Path(task.application).is_file()
+        else:
+            module = task.bash_command.split(" -m ")[1].split()[0]
+            assert find_spec(module), module
+
+
+def test_every_stage_is_told_the_same_scenario_date_and_run(nightly: Any) -> None:
+    spark_arguments = [
+        task.application_args for task in nightly.tasks if task.task_type == "SparkSubmitOperator"
+    ]
+
+    assert all(arguments == spark_arguments[0] for arguments in spark_arguments)
+    assert spark_arguments[0][::2] == ["--scenario", "--date", "--run-id"]
+
+
+@pytest.mark.parametrize(
+    ("context", "date"),
+    [
+        pytest.param(
+            {"ds": "2017-12-02", "ts_nodash": "20171202T000000", "data_interval_start": MIDNIGHT},
+            "2017-12-02",
+            id="scheduled or backfilled: the interval's start",
+        ),
+        pytest.param(
+            {
+                "ds": "2017-12-02",
+                "ts_nodash": "20171202T000000",
+                "data_interval_start": MIDNIGHT - timedelta(days=1),
+            },
+            "2017-12-02",
+            id="by hand for a midnight: the day that begins there",
+        ),
+        pytest.param(
+            {
+                "ds": "2017-12-03",
+                "ts_nodash": "20171203T101500",
+                "data_interval_start": MIDNIGHT,
+            },
+            "2017-12-02",
+            id="by hand for now: the last complete day",
+        ),
+        pytest.param(
+            {"data_interval_start": MIDNIGHT}, "2017-12-02", id="by hand for no date: the last complete day"
+        ),
+    ],
+)
+def test_the_run_date_is_the_last_complete_day(nightly: Any, context: dict[str, Any], date: str) -> None:
+    from dags.nightly import RUN_DATE
+
+    rendered = nightly.get_template_env().from_string(RUN_DATE).render(**context)
+
+    assert rendered == date
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param("grocery; rm -rf /", id="a shell command"),
+        pytest.param('grocery" --date 2017-01-01', id="a quotation mark"),
+        pytest.param("$(id)", id="a substitution"),
+        pytest.param("", id="nothing"),
+    ],
+)
+def test_a_scenario_that_is_no_name_is_refused(nightly: Any, scenario: str) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        nightly.params.get_param("scenario").resolve(scenario)
+
+
+def test_backfill_wraps_the_bulk_path(backfill: Any) -> None:
+    (task,) = backfill.tasks
+
+    assert "-m jobs.cli" in task.bash_command
+    assert list(backfill.params) == ["scenario", "from", "to"]
+    assert not backfill.is_paused_upon_creation

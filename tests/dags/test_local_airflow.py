@@ -1,0 +1,168 @@
+"""A real local Airflow: what `make airflow` starts, and what becomes of it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+AIRFLOW = str(Path(sys.executable).parent / "airflow")
+PUBLISHED = ["recommendations", "coupon_recommendations", "item_complements", "user_profiles", "task_metrics"]
+DAYS = ["2017-12-01", "2017-12-02", "2017-12-03"]
+
+
+def wait_for(what: str, is_true: Callable[[], Any], timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not is_true():
+        assert time.monotonic() < deadline, f"no {what} within {timeout_seconds} s"
+        time.sleep(0.5)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def local_airflow(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Starts a local Airflow below `home` and stops it as Ctrl-C does."""
+    starter = subprocess.Popen(
+        [sys.executable, "-m", "setup.local_airflow", "start", "--port", str(free_port())],
+        cwd=REPOSITORY,
+        env={**os.environ, "NIGHTSHELF_HOME": str(home)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert starter.stderr is not None
+    try:
+        said = ""
+        for line in starter.stderr:
+            said += line
+            if line.startswith("Stop:"):
+                break
+        assert "Airflow runs" in said, said
+        yield starter
+    finally:
+        starter.send_signal(signal.SIGINT)
+        starter.communicate(timeout=60)
+
+
+def run_airflow(home: Path, *arguments: str) -> str:
+    """The airflow command, from another folder, with nothing but AIRFLOW_HOME set."""
+    done = subprocess.run(
+        [AIRFLOW, *arguments],
+        cwd=home,
+        env={**os.environ, "AIRFLOW_HOME": str(home / "airflow")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run_states(home: Path) -> dict[str, str]:
+    """State of each backfilled run of `nightly`, by its day."""
+    runs = json.loads(run_airflow(home, "dags", "list-runs", "nightly", "--output", "json"))
+    return {run["logical_date"][:10]: run["state"] for run in runs if run["run_id"].startswith("backfill")}
+
+
+def read_published(home: Path, scenario: str) -> dict[str, str]:
+    """Every published table of DAYS as sorted CSV, without the names of the runs."""
+    days = ", ".join(f"'{day}'" for day in DAYS)
+    content = {}
+    for table in PUBLISHED:
+        query = f"SELECT * EXCLUDE (run_id) FROM {table} WHERE ds IN ({days}) ORDER BY ALL"
+        command = [
+            sys.executable,
+            "-m",
+            "jobs.cli",
+            "query",
+            query,
+            "--scenario",
+            scenario,
+            "--format",
+            "csv",
+        ]
+        content[table] = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, "NIGHTSHELF_HOME": str(home)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+    return content
+
+
+@pytest.mark.slow
+def test_stopping_leaves_no_process_while_spark_runs(tmp_path: Path) -> None:
+    with local_airflow(tmp_path) as starter:
+        run_airflow(tmp_path, "dags", "unpause", "nightly")  # it runs for yesterday at once
+        started: list[psutil.Process] = []
+
+        def spark_runs() -> bool:
+            started[:] = psutil.Process(starter.pid).children(recursive=True)
+            return any(process.name() == "java" for process in started)
+
+        wait_for("Spark JVM", spark_runs, timeout_seconds=120)
+
+    assert starter.returncode == 0
+    assert [process for process in started if process.is_running()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_backfilled_night_run_again_has_equal_content(tmp_path: Path, scenario: str) -> None:
+    three_days = ["--from-date", DAYS[0], "--to-date", DAYS[-1], "--max-active-runs", "1"]
+    create = ["backfill", "create", "--dag-id", "nightly", *three_days]
+    create += ["--dag-run-conf", json.dumps({"scenario": scenario})]
+
+    with local_airflow(tmp_path):
+        run_airflow(tmp_path, "dags", "unpause", "nightly")
+        run_airflow(tmp_path, *create)
+        wait_for("end of the backfill", lambda: ended(tmp_path), timeout_seconds=1500)
+        first_states, first_content = run_states(tmp_path), read_published(tmp_path, scenario)
+
+        run_airflow(tmp_path, *create, "--reprocess-behavior", "completed")
+        wait_for("end of the second backfill", lambda: ended(tmp_path), timeout_seconds=1500)
+        second_states, second_content = run_states(tmp_path), read_published(tmp_path, scenario)
+
+    assert first_states == second_states == dict.fromkeys(DAYS, "success")
+    assert first_content == second_content
+    assert all(day in first_content["recommendations"] for day in DAYS)
+
+
+def ended(home: Path) -> bool:
+    states = run_states(home)
+    return len(states) == len(DAYS) and set(states.values()) <= {"success", "failed"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_dags_test_needs_only_airflow_home_and_the_dags_folder(tmp_path: Path, scenario: str) -> None:
+    environment = {
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "NIGHTSHELF_HOME": str(tmp_path),  # else the test would write to the repository's own lake
+        "PATH": os.defpath,
+    }
+    subprocess.run([AIRFLOW, "db", "migrate"], env=environment, cwd=tmp_path, check=True)
+
+    command = [AIRFLOW, "dags", "test", "nightly", "2017-12-02", "--conf", json.dumps({"scenario": scenario})]
+    night = subprocess.run(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=False
+    )
+
+    assert night.returncode == 0, night.stdout[-5000:]

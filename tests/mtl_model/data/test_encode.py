@@ -1,0 +1,117 @@
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mtl_model.config import TrainSpec
+from mtl_model.data.encode import Encoder
+from mtl_model.model_folder import read_vocabularies
+
+
+@pytest.fixture
+def encoder(make_spec: Callable[..., TrainSpec]) -> Encoder:
+    spec = make_spec()
+    return Encoder(spec.model, spec, read_vocabularies(spec.vocabularies))
+
+
+def rows(**columns: object) -> pa.Table:
+    """Three rows, the given columns replaced."""
+    table = {
+        "example_id": [1, 2, 3],
+        "user_id": ["u0", "u1", "u2"],
+        "item_id": ["i0", "i1", "i2"],
+        "days_since": [1.0, 2.0, 3.0],
+        "price": [5.0, 5.0, 5.0],
+        "label_purchase": [0, 1, 0],
+        "label_spend": [0, 250, 0],
+        "label_interest": [[0, 1, 0], [1, 0, 0], [0, 0, 1]],
+        "label_coupon": [1, 0, 1],
+    }
+    return pa.table(table | columns)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param(pa.array(["i3", None, "never seen"]), id="plain"),
+        pytest.param(pa.array(["i3", None, "never seen"]).dictionary_encode(), id="dictionary"),
+    ],
+)
+def test_null_is_row_0_unknown_row_1_and_known_values_start_at_row_2(
+    encoder: Encoder, items: pa.Array
+) -> None:
+    features = encoder.encode_features(rows(item_id=items))
+
+    assert features.ids[:, 1].tolist() == [5, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "bucket"),
+    [
+        pytest.param(None, 0, id="missing"),
+        pytest.param(float("nan"), 0, id="not a number is missing"),
+        pytest.param(-1.0, 1, id="below all boundaries"),
+        pytest.param(3.0, 1, id="a boundary closes its bucket"),
+        pytest.param(3.1, 2, id="just above"),
+        pytest.param(float("inf"), 8, id="above all"),
+    ],
+)
+def test_a_number_falls_into_its_quantile(encoder: Encoder, value: float | None, bucket: int) -> None:
+    features = encoder.encode_features(rows(days_since=pa.array([value] * 3, pa.float64())))
+
+    assert features.ids[:, 2].tolist() == [bucket] * 3
+
+
+def test_numbers_are_standardised_clipped_and_0_where_missing(encoder: Encoder) -> None:
+    features = encoder.encode_features(
+        rows(
+            days_since=pa.array([np.expm1(3.5), -np.expm1(0.5), float("inf")]),
+            price=pa.array([None, 5.0 + 2.3, 1e9]),
+        )
+    )
+
+    np.testing.assert_allclose(features.numbers[:, 0], [1.0, -3.0, 10.0], rtol=1e-6)
+    np.testing.assert_allclose(features.numbers[:, 1], [0.0, 1.0, 10.0], rtol=1e-6)
+
+
+def test_whole_numbers_and_booleans_are_numbers_too(encoder: Encoder) -> None:
+    features = encoder.encode_features(rows(days_since=[4, None, 7], price=[True, False, None]))
+
+    assert features.ids[:, 2].tolist() == [2, 0, 3]
+    np.testing.assert_allclose(features.numbers[:, 1], [-4 / 2.3, -5 / 2.3, 0.0], rtol=1e-6)
+
+
+def test_a_null_label_is_masked_and_the_others_stay_in_their_rows(encoder: Encoder) -> None:
+    batch = encoder.encode(rows(label_spend=[None, 250, 0], label_interest=[None, [1, 0, 1], None]))
+
+    assert batch.masks.tolist() == [[1, 0, 0, 1], [1, 1, 1, 1], [1, 1, 0, 1]]
+    assert batch.labels[:, 1].tolist() == [0, 250, 0]
+    assert batch.labels[:, 2:5].tolist() == [[0, 0, 0], [1, 0, 1], [0, 0, 0]]
+
+
+def test_labels_of_the_wrong_length_are_refused(encoder: Encoder) -> None:
+    with pytest.raises(
+        ValueError, match=r"label_interest must hold 3 values in each row, got lengths \[3, 2\]"
+    ):
+        encoder.encode(rows(label_interest=[[0, 1, 0], [1, 0], None]))
+
+
+def test_a_missing_column_is_named(encoder: Encoder) -> None:
+    with pytest.raises(ValueError, match=r"lack columns that the model reads: \['price'\]"):
+        encoder.encode_features(rows().drop_columns(["price"]))
+
+
+def test_a_slice_of_a_table_gives_its_own_rows(encoder: Encoder) -> None:
+    table = pa.concat_tables([rows(), rows(example_id=[4, 5, 6])]).slice(2, 2)
+
+    batch = encoder.encode(table)
+
+    assert batch.example_ids.tolist() == [3, 4]
+    assert batch.labels[:, 2:5].tolist() == [[0, 0, 1], [0, 1, 0]]
+
+
+def test_no_rows_give_an_empty_batch(encoder: Encoder) -> None:
+    batch = encoder.encode(rows().slice(0, 0))
+
+    assert [tuple(tensor.shape) for tensor in batch] == [(0,), (0, 3), (0, 2), (0, 6), (0, 4)]

@@ -1,0 +1,74 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from mtl_model.config import DataSpec, TrainSpec
+from mtl_model.data.encode import Encoder
+from mtl_model.evaluation.evaluate import judge_files, judge_tables, measure
+from mtl_model.model import build_model
+from mtl_model.model_folder import read_vocabularies
+from mtl_model.predict import Predictor
+
+
+@pytest.fixture
+def spec(make_spec: Callable[..., TrainSpec]) -> TrainSpec:
+    return make_spec(num_rows=700)
+
+
+@pytest.fixture
+def predictor(spec: TrainSpec) -> Predictor:
+    data = DataSpec(**{name: getattr(spec, name) for name in DataSpec.model_fields})
+    encoder = Encoder(spec.model, data, read_vocabularies(spec.vocabularies))
+    return Predictor(build_model(spec.model, encoder), encoder, data)
+
+
+def rounded(metrics: object) -> object:
+    return json.loads(json.dumps(metrics), parse_float=lambda text: round(float(text), 6))
+
+
+def test_uneven_ranks_give_the_metrics_of_one(spec: TrainSpec, predictor: Predictor) -> None:
+    alone = measure(predictor, [judge_files(predictor, spec.validation_files, 0, 1)])
+
+    shares = [judge_files(predictor, spec.validation_files, rank, 7) for rank in range(7)]
+
+    assert {} in shares  # six row groups: the last rank has nothing
+    assert rounded(measure(predictor, shares)) == rounded(alone)
+
+
+def test_only_labelled_rows_count_and_each_by_its_sampling_rate(
+    spec: TrainSpec, predictor: Predictor
+) -> None:
+    table = pq.read_table(spec.validation_files[0])
+    labelled = table.column("label_purchase").drop_null().to_numpy()
+    bought, not_bought = labelled.sum(), (1 - labelled).sum()
+
+    metrics = measure(predictor, [judge_tables(predictor, [table])])
+
+    assert metrics["purchase"]["rows"] == len(labelled)
+    assert metrics["purchase"]["mean_label"] == pytest.approx(bought / (bought + 2 * not_bought))
+    assert [label["name"] for label in metrics["interest"]["per_label"]] == ["grocery", "produce", "drug"]
+    constant = metrics["purchase"]["constant"]
+    assert metrics["purchase"]["normalised_entropy"] == pytest.approx(
+        metrics["purchase"]["log_loss"] / constant["log_loss"]
+    )
+
+
+def test_a_task_without_a_labelled_row_is_said_to_have_none(spec: TrainSpec, predictor: Predictor) -> None:
+    table = pq.read_table(spec.validation_files[0])
+    coupons = table.filter(table.column("label_coupon").is_valid())
+
+    metrics = measure(predictor, [judge_tables(predictor, [coupons])])
+
+    assert metrics["purchase"] == {"rows": 0}
+    assert metrics["coupon"]["rows"] == coupons.num_rows
+
+
+def test_no_files_give_no_metrics(predictor: Predictor) -> None:
+    no_files: list[Path] = []
+
+    assert set(map(str, measure(predictor, [judge_files(predictor, no_files, 0, 1)]).values())) == {
+        "{'rows': 0}"
+    }

@@ -1,0 +1,108 @@
+import math
+
+import numpy as np
+import pytest
+
+from mtl_model.evaluation import metrics
+from mtl_model.evaluation.metrics import Floats
+
+
+def floats(*values: float) -> Floats:
+    return np.array(values, dtype=np.float64)
+
+
+ONES = np.ones(4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions", "expected"),
+    [
+        pytest.param((0, 0, 1, 1), (0.1, 0.2, 0.3, 0.4), 1.0, id="perfect"),
+        pytest.param((1, 1, 0, 0), (0.1, 0.2, 0.3, 0.4), 0.0, id="upside down"),
+        pytest.param((0, 1, 0, 1), (0.1, 0.2, 0.3, 0.4), 0.75, id="three of four pairs"),
+        pytest.param((0, 1, 0, 1), (0.5, 0.5, 0.5, 0.5), 0.5, id="all tied"),
+        pytest.param((0, 1, 0, 1), (0.1, 0.2, 0.2, 0.3), 0.875, id="one pair tied"),
+    ],
+)
+def test_auc_counts_the_pairs_in_order(
+    labels: tuple[float, ...], predictions: tuple[float, ...], expected: float
+) -> None:
+    assert metrics.auc(floats(*labels), floats(*predictions), ONES) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_auc_of_one_class_has_no_meaning(label: float) -> None:
+    assert math.isnan(metrics.auc(np.full(3, label), floats(0.1, 0.2, 0.3), np.ones(3)))
+
+
+def test_a_weight_of_two_is_the_row_twice() -> None:
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(0, 2, 50).astype(float), rng.random(50).round(1)
+    users, weights = rng.integers(0, 5, 50), rng.integers(1, 4, 50)
+    rows = np.repeat(np.arange(50), weights)
+    values = labels * rng.random(50)
+
+    def all_metrics(rows: object, weights: Floats) -> list[float]:
+        columns = labels[rows], predictions[rows]  # type: ignore[index]
+        return [
+            metrics.auc(*columns, weights),
+            metrics.gauc(*columns, users[rows], weights),  # type: ignore[index]
+            metrics.log_loss(*columns, weights),
+            metrics.normalised_entropy(*columns, weights),
+            metrics.calibration(*columns, weights),
+            metrics.normalised_gini(values[rows], predictions[rows], weights),  # type: ignore[index]
+        ]
+
+    weighted = all_metrics(np.arange(50), weights.astype(float))
+
+    assert weighted == pytest.approx(all_metrics(rows, np.ones(len(rows))))
+
+
+def test_gauc_weighs_users_by_rows_and_leaves_out_those_with_one_label() -> None:
+    users = np.array([0, 0, 1, 1, 1, 2, 2])
+    labels = floats(0, 1, 0, 1, 0, 1, 1)
+    predictions = floats(0.1, 0.2, 0.9, 0.5, 0.1, 0.3, 0.4)  # user 0: AUC 1, user 1: AUC 0.5, user 2: none
+
+    assert metrics.gauc(labels, predictions, users, np.ones(7)) == pytest.approx((2 * 1.0 + 3 * 0.5) / 5)
+
+
+def test_log_loss_of_a_certain_and_wrong_prediction_is_finite() -> None:
+    assert metrics.log_loss(floats(1, 0), floats(0.5, 0.5), np.ones(2)) == pytest.approx(math.log(2))
+    assert metrics.log_loss(floats(1), floats(0.0), np.ones(1)) == pytest.approx(-math.log(1e-7))
+
+
+def test_normalised_entropy_of_the_base_rate_is_one() -> None:
+    labels = floats(0, 0, 0, 1)
+
+    assert metrics.normalised_entropy(labels, np.full(4, 0.25), ONES) == pytest.approx(1.0)
+    assert metrics.normalised_entropy(labels, floats(0.1, 0.1, 0.1, 0.7), ONES) < 1
+    assert math.isnan(metrics.normalised_entropy(np.zeros(4), np.full(4, 0.25), ONES))
+
+
+def test_calibration_is_predicted_over_observed() -> None:
+    assert metrics.calibration(floats(0, 1, 0, 1), floats(0.5, 1.0, 0.5, 1.0), ONES) == pytest.approx(1.5)
+    assert math.isnan(metrics.calibration(np.zeros(4), ONES, ONES))
+
+
+@pytest.mark.parametrize(
+    ("predictions", "expected"),
+    [
+        pytest.param((4, 3, 2, 1), 1.0, id="perfect"),
+        pytest.param((1, 2, 3, 4), -1.0, id="upside down"),
+        pytest.param((1, 1, 1, 1), 0.0, id="all tied"),
+        # Curve of value: (0, 0), (1/4, 1/4), (1/2, 1), (1, 1): Gini 3/8. The best one: 5/8.
+        pytest.param((3, 4, 2, 1), 0.6, id="second first"),
+    ],
+)
+def test_normalised_gini_is_the_area_won(predictions: tuple[float, ...], expected: float) -> None:
+    values = floats(3, 1, 0, 0)
+
+    assert metrics.normalised_gini(values, floats(*predictions), ONES) == pytest.approx(expected)
+
+
+def test_the_calibration_curve_has_bins_of_equal_weight() -> None:
+    labels, predictions = floats(0, 0, 1, 1), floats(0.2, 0.1, 0.9, 0.7)
+
+    curve = metrics.calibration_curve(labels, predictions, ONES, num_bins=2)
+
+    np.testing.assert_allclose(curve, [[0.15, 0.0, 2.0], [0.8, 1.0, 2.0]])

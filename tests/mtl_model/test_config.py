@@ -1,0 +1,95 @@
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from mtl_model.config import RESERVED_TASK_NAMES, ModelConfig, NumericStatistics, TrainSpec
+
+TASK = {"name": "click", "head": "binary", "label": "label_click", "loss_weight": 1.0}
+TRAINING = {
+    "num_processes": 2,
+    "global_batch_size": 64,
+    "epochs": 1,
+    "learning_rate": 0.01,
+    "final_learning_rate": 0.001,
+    "seed": 1,
+}
+MODEL: dict[str, Any] = {
+    "embedding_dim": 4,
+    "fields": [{"kind": "id", "name": "user_id"}, {"kind": "numeric", "name": "price"}],
+    "sharing": {"name": "shared_bottom", "hidden_dims": [8]},
+    "tower_hidden_dims": [],
+    "tasks": [TASK],
+    "training": TRAINING,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            {"tasks": [TASK, TASK]}, "tasks must have different names, got .'click'.", id="task twice"
+        ),
+        pytest.param({"fields": MODEL["fields"] * 2}, "fields must have different names", id="field twice"),
+        pytest.param(
+            {"tasks": [TASK | {"name": "train"}]}, "'train' is taken by torch.nn.Module", id="reserved"
+        ),
+        pytest.param({"tasks": [TASK | {"name": "Click.1"}]}, "lower-case words", id="not a word"),
+        pytest.param(
+            {"tasks": [TASK | {"label": "price"}]}, r"the model reads the answer: \['price'\]", id="leak"
+        ),
+        pytest.param({"tasks": []}, "at least 1 item", id="no task"),
+        pytest.param({"embeding_dim": 4}, "Extra inputs are not permitted", id="unknown key"),
+        pytest.param({"sharing": {"name": "mmo"}}, "'shared_bottom', 'mmoe'", id="unknown sharing"),
+        pytest.param(
+            {"training": TRAINING | {"global_batch_size": 63}}, "multiple of num_processes", id="batch"
+        ),
+        pytest.param(
+            {"training": TRAINING | {"final_learning_rate": 1.0}}, "must not exceed", id="rate rises"
+        ),
+    ],
+)
+def test_a_wrong_model_is_refused_by_name(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ModelConfig.model_validate(MODEL | change)
+
+
+def test_every_one_word_attribute_of_a_module_dict_is_reserved() -> None:
+    taken = {name for name in dir(torch.nn.ModuleDict()) if name.isalpha() and name.islower()}
+
+    assert {name for name in taken if not RESERVED_TASK_NAMES.fullmatch(name)} == set()
+
+
+def test_boundaries_must_rise() -> None:
+    with pytest.raises(ValidationError, match="strictly increasing"):
+        NumericStatistics(mean=0.0, std=1.0, boundaries=(1.0, 1.0))
+
+
+@pytest.mark.parametrize("key", ["vocabularies", "numeric_statistics", "label_names"])
+def test_a_spec_must_fit_its_model(key: str) -> None:
+    spec = {
+        "model": MODEL,
+        "train_files": ["a.parquet"],
+        "validation_files": [],
+        "vocabularies": {"user_id": "v.parquet"},
+        "numeric_statistics": {"price": {"mean": 0.0, "std": 1.0}},
+        "negative_sampling_rate": 0.5,
+        "output_dir": "out",
+    }
+    TrainSpec.model_validate(spec)
+
+    with pytest.raises(ValidationError, match=rf"{key} must name .* unknown \['other'\]"):
+        TrainSpec.model_validate(spec | {key: {"other": [] if key == "label_names" else spec_value(key)}})
+
+
+def spec_value(key: str) -> Any:
+    return "v.parquet" if key == "vocabularies" else {"mean": 0.0, "std": 1.0}
+
+
+def test_the_config_loads_without_torch_or_spark() -> None:
+    code = "import sys, mtl_model.config; sys.exit(bool({'torch', 'pyspark'} & set(sys.modules)))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,50 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from mtl_model.config import TrainSpec
+from mtl_model.data.encode import Encoder
+from mtl_model.model import JointModel, build_model
+from mtl_model.model_folder import read_vocabularies
+
+BuildModel = Callable[..., JointModel]
+IDS = torch.tensor([[3, 2, 0], [0, 1, 5]])
+NUMBERS = torch.tensor([[0.5, -1.0], [0.0, 2.0]])
+
+
+@pytest.fixture
+def build(make_spec: Callable[..., TrainSpec]) -> BuildModel:
+    def build_with(**training: int) -> JointModel:
+        spec = make_spec(num_rows=10, **training)
+        return build_model(spec.model, Encoder(spec.model, spec, read_vocabularies(spec.vocabularies)))
+
+    return build_with
+
+
+def test_each_task_gets_the_logits_of_its_head(build: BuildModel) -> None:
+    logits = build()(IDS, NUMBERS)
+
+    widths = {"purchase": 1, "spend": 3, "interest": 3, "coupon": 1}
+    assert {task: tuple(rows.shape) for task, rows in logits.items()} == {
+        task: (2, width) for task, width in widths.items()
+    }
+
+
+@pytest.mark.parametrize("num_rows", [0, 1])
+def test_a_small_batch_gives_a_gradient_to_every_weight(build: BuildModel, num_rows: int) -> None:
+    model = build()
+
+    logits = model(IDS[:num_rows], NUMBERS[:num_rows])
+    torch.autograd.backward(torch.stack([rows.sum() for rows in logits.values()]).sum())
+
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert bool(weight.grad.abs().sum() > 0) == bool(num_rows) or name.startswith("sharing.gates"), name
+
+
+def test_the_seed_alone_decides_the_first_weights(build: BuildModel) -> None:
+    first, again, other = build(seed=1).state_dict(), build(seed=1).state_dict(), build(seed=2).state_dict()
+
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["embedding.tables.4"], other["embedding.tables.4"])

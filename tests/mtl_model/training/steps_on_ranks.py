@@ -1,0 +1,34 @@
+"""Run by torchrun: trains a few steps on fixed global batches, rank r taking rows r, r + world size, ...
+
+steps_on_ranks.py SPEC OUTPUT writes the weights of rank 0 to OUTPUT.
+"""
+
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from safetensors.torch import save_file
+
+from mtl_model.config import TrainSpec
+from mtl_model.training.process_group import join_process_group
+from mtl_model.training.train import Trainer
+
+NUM_STEPS = 4
+GLOBAL_BATCH_SIZE = 30  # too small for every rank to have a labelled row of every task
+
+
+def main(spec_path: Path, output: Path) -> None:
+    spec = TrainSpec.model_validate_json(spec_path.read_bytes())
+    with join_process_group() as group:
+        trainer = Trainer(spec, group)
+        rows = trainer.encoder.encode(pq.read_table(spec.train_files[0]))
+        for step in range(NUM_STEPS):
+            start = step * GLOBAL_BATCH_SIZE + group.rank
+            share = slice(start, (step + 1) * GLOBAL_BATCH_SIZE, group.world_size)
+            trainer.train_step(rows.take(share), step + 1)
+        if group.is_main:
+            save_file(trainer.model.state_dict(), output)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

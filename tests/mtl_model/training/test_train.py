@@ -1,0 +1,174 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mtl_model.config import TrainSpec
+from mtl_model.evaluation.evaluate import evaluate
+from mtl_model.predict import load_predictor
+from mtl_model.training.process_group import join_process_group
+from mtl_model.training.train import train
+
+MakeSpec = Callable[..., TrainSpec]
+STEPS_ON_RANKS = Path(__file__).with_name("steps_on_ranks.py")
+
+
+def run_alone(spec: TrainSpec) -> None:
+    with join_process_group() as group:
+        train(spec, group)
+
+
+def torchrun(num_processes: int, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    return subprocess.run(
+        [*launcher, str(num_processes), *map(str, command)], capture_output=True, text=True, check=False
+    )
+
+
+def train_by_torchrun(spec: TrainSpec, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    num_processes = spec.model.training.num_processes
+    return torchrun(num_processes, "-m", "mtl_model.training.train", "--spec", tmp_path / "spec.json")
+
+
+def weights(spec: TrainSpec) -> dict[str, torch.Tensor]:
+    return load_file(spec.output_dir / "model.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_and_what_they_saved_serves(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(num_rows=6000, num_processes=2, epochs=6)
+
+    completed = train_by_torchrun(spec, tmp_path)
+
+    assert completed.returncode == 0, completed.stderr
+    metrics = json.loads((spec.output_dir / "metrics.json").read_bytes())
+    assert metrics["purchase"]["auc"] > 0.68
+    assert metrics["purchase"]["calibration"] == pytest.approx(1.0, abs=0.15)
+    assert metrics["spend"]["normalised_gini"] > 0.3
+    assert metrics["interest"]["auc"] > 0.95
+    assert metrics["coupon"]["auc"] > 0.95
+    assert evaluate(spec.output_dir, spec.validation_files)["purchase"]["auc"] == metrics["purchase"]["auc"]
+    history = [json.loads(line) for line in (spec.output_dir / "history.jsonl").read_text().splitlines()]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert set(history[0]["task_losses"]) == {"purchase", "spend", "interest", "coupon"}
+    assert list((spec.output_dir / "tensorboard").iterdir())
+    predictions = load_predictor(spec.output_dir).predict(pq.read_table(spec.validation_files[0]))
+    assert {task: rows.shape for task, rows in predictions.items()} == {
+        "purchase": (3000,),
+        "spend": (3000,),
+        "interest": (3000, 3),
+        "coupon": (3000,),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_processes", [2, 4])
+def test_several_processes_take_the_steps_of_one(
+    make_spec: MakeSpec, tmp_path: Path, num_processes: int
+) -> None:
+    spec_path = tmp_path / "spec.json"
+    spec_path.write_text(make_spec(num_rows=1000).model_dump_json())
+
+    for count in (1, num_processes):
+        completed = torchrun(count, STEPS_ON_RANKS, spec_path, tmp_path / f"{count}.safetensors")
+        assert completed.returncode == 0, completed.stderr
+
+    alone, together = (load_file(tmp_path / f"{count}.safetensors") for count in (1, num_processes))
+    for name, weight in alone.items():
+        torch.testing.assert_close(together[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", ["arrow", "petastorm"])
+def test_the_same_spec_twice_gives_the_same_weights_bit_for_bit(
+    make_spec: MakeSpec, tmp_path: Path, reader: str
+) -> None:
+    specs = [
+        make_spec(output, num_rows=1000, num_processes=2, reader=reader) for output in ("first", "second")
+    ]
+
+    for spec in specs:
+        completed = train_by_torchrun(spec, tmp_path)
+        assert completed.returncode == 0, completed.stderr
+
+    assert same(weights(specs[0]), weights(specs[1]))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_broken_off_training_goes_on_and_ends_with_the_same_weights(
+    make_spec: MakeSpec, tmp_path: Path, dropout: float
+) -> None:
+    final = tmp_path / "final.parquet"
+    table = pq.read_table(make_spec().train_files[0])
+    model = json.loads(make_spec().model.model_dump_json()) | {"dropout": dropout}
+    changes = {"final_files": [str(final)], "model": model}
+    whole, broken = (make_spec(output, changes=changes) for output in ("whole", "broken"))
+    pq.write_table(table, final)
+    run_alone(whole)
+
+    position = table.column_names.index("label_purchase")
+    pq.write_table(table.set_column(position, "label_purchase", pa.array([float("nan")] * len(table))), final)
+    with pytest.raises(ValueError, match="loss of task purchase is not finite"):
+        run_alone(broken)
+    checkpoints = list((tmp_path / "broken.partial" / "checkpoints").iterdir())
+    pq.write_table(table, final)
+    run_alone(broken)
+
+    assert [path.name for path in checkpoints] == ["step-00000020"]  # in the middle of the third epoch
+    assert same(weights(whole), weights(broken))
+    steps = [
+        json.loads(line)["step"] for line in (broken.output_dir / "history.jsonl").read_text().splitlines()
+    ]
+    assert steps == sorted(set(steps))
+
+
+def test_the_final_pass_changes_the_weights_but_not_the_metrics(make_spec: MakeSpec) -> None:
+    judged = make_spec("judged")
+    final = make_spec("final", changes={"final_files": [str(path) for path in judged.validation_files]})
+
+    run_alone(judged)
+    run_alone(final)
+
+    metrics = [json.loads((spec.output_dir / "metrics.json").read_bytes()) for spec in (judged, final)]
+    assert metrics[0] == metrics[1]
+    assert not same(weights(judged), weights(final))
+
+
+def test_a_finished_training_is_not_repeated_nor_overwritten(make_spec: MakeSpec) -> None:
+    spec = make_spec(num_rows=300, epochs=1)
+    run_alone(spec)
+    written = (spec.output_dir / "model.safetensors").stat().st_mtime_ns
+
+    run_alone(spec)
+
+    assert (spec.output_dir / "model.safetensors").stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match="exists and is of another spec"):
+        run_alone(make_spec(num_rows=300, epochs=2))
+
+
+def test_the_number_of_processes_must_be_that_of_the_config(make_spec: MakeSpec) -> None:
+    with pytest.raises(
+        ValueError, match="num_processes is 2, but torchrun started 1: pass --nproc-per-node 2"
+    ):
+        run_alone(make_spec(num_processes=2))
+
+
+def test_no_rows_to_train_on_is_an_error(make_spec: MakeSpec) -> None:
+    spec = make_spec(num_rows=10)
+    for path in spec.train_files:
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+
+    with pytest.raises(ValueError, match="no rows to train on in 2 files"):
+        run_alone(spec)
