@@ -81,9 +81,9 @@ def spark_job(task_id: str, file: str, arguments: Sequence[str], **settings: Any
 
 
 def python_job(task_id: str, module: str, arguments: Sequence[str], **settings: Any) -> BashOperator:
-    """A module that starts what it needs by itself: torchrun, or many days in one Spark session.
+    """A module that starts what it needs by itself: torchrun, many days in one Spark session, or nothing.
 
-    It takes the same slot as a Spark job, for it takes the same memory.
+    It takes the same slot as a Spark job, for it may take as much memory.
     """
     quoted = [f'"{argument}"' for argument in arguments]  # shlex would hide the templates in them
     return BashOperator(

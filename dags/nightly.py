@@ -21,9 +21,13 @@ PUBLISHED = [
     Asset("user_profiles"),
 ]
 
-# The interval's day. A run by hand that names a midnight means the day that begins there, but Airflow
-# gives it the interval before; one that names any other instant gets the last complete day.
-RUN_DATE = "{{ ds if ts_nodash is defined and ts_nodash.endswith('T000000') else data_interval_start | ds }}"
+# The interval's day. A run by hand that names a midnight means the day that begins there, but Airflow gives
+# it the interval before; one that names another instant, or none, gets the last complete day.
+RUN_DATE = (
+    "{% if ts_nodash is defined and ts_nodash.endswith('T000000') %}{{ ds }}"
+    "{% elif dag_run.data_interval_start %}{{ dag_run.data_interval_start | ds }}"
+    "{% else %}{{ macros.ds_add(dag_run.run_after | ds, -1) }}{% endif %}"
+)
 RUN_ID = "{{ run_id | replace(':', '') | replace('+', '-') }}"  # it becomes part of file names
 NIGHT = ["--scenario", "{{ params.scenario }}", "--date", RUN_DATE, "--run-id", RUN_ID]
 
@@ -61,7 +65,7 @@ def nightly() -> None:
         python_job("train", "jobs.learn.train_model", NIGHT),
         python_job("evaluate", "jobs.learn.evaluate_model", NIGHT),
         spark_job("recommend", "recommend/build_recommendations.py", NIGHT),
-        spark_job("publish", "publish/publish_run.py", NIGHT, outlets=PUBLISHED),
+        python_job("publish", "jobs.publish.publish_run", NIGHT, outlets=PUBLISHED),
         report,
     )
 

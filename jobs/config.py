@@ -79,9 +79,13 @@ class CandidatesConfig(StrictModel):
     """Quota of each channel per user; items ever sold in lines of more than `max_line_quantity` are left out."""
 
     bought_before: PositiveInt
-    popular_per_department: PositiveInt
+    popular: PositiveInt
     popular_departments: PositiveInt
+    popular_per_department: PositiveInt
+    popular_types: PositiveInt
+    popular_per_type: PositiveInt
     on_promotion: PositiveInt
+    min_promotion_share: Rate
     max_line_quantity: PositiveInt
 
 

@@ -1,4 +1,4 @@
-"""What every stage has in common: its arguments, the lock on its date, its record in `run_stages`, its exit code."""
+"""What every stage has in common: arguments, the lock on its date, its record in `run_stages`, exit code."""
 
 import argparse
 import fcntl
@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import socket
-import subprocess
 import sys
 import time
 import uuid
@@ -18,13 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jobs.config import ConfigError, RuntimeConfig, ScenarioConfig, load_runtime, load_scenario
+from jobs.exit_codes import RunHeldError, exit_code_of
 from jobs.lake.catalog import home_folder, open_catalog
 from jobs.lake.columns import Column, Table
 from jobs.lake.lake import Lake
 
 logger = logging.getLogger(__name__)
-
-EXIT_FAILED, EXIT_USAGE, EXIT_HELD = 1, 2, 3
 
 RUN_STAGES = Table(
     name="run_stages",
@@ -43,10 +41,6 @@ RUN_STAGES = Table(
 )
 
 RowCounts = Mapping[str, int]
-
-
-class RunHeldError(RuntimeError):
-    """Another process is at work on the same scenario and date."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +160,7 @@ def _parse_arguments(description: str | None, argv: Sequence[str] | None) -> arg
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scenario", required=True, help="a file of conf/ without .yaml, or the path of one")
-    parser.add_argument("--date", required=True, type=date.fromisoformat, help="the last complete day, 2017-12-02")
+    parser.add_argument("--date", required=True, type=date.fromisoformat, help="the last complete day")
     parser.add_argument("--run-id", help="the run that this stage is part of (default: a new one)")
     return parser.parse_args(argv)
 
@@ -175,14 +169,11 @@ def guarded(work: Callable[[], None]) -> int:
     """Runs `work` and turns what it may raise into one clear message and an exit code."""
     try:
         work()
-    except ConfigError as error:
-        for problem in error.problems:
-            logger.error("%s", problem)
-        return EXIT_USAGE
-    except RunHeldError as error:
-        logger.error("%s", error)
-        return EXIT_HELD
-    except (ValueError, FileNotFoundError, subprocess.CalledProcessError) as error:
-        logger.error("%s", error)
-        return EXIT_FAILED
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        for line in str(error).splitlines():
+            logger.error("%s", line)
+        return code
     return 0

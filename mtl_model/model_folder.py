@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from mtl_model.data.encode import Encoder
 from mtl_model.model import JointModel, build_model
 
 MANIFEST = "manifest.json"
+WeightsName = Literal["model", "judged"]
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 
 
@@ -41,7 +43,10 @@ def write_model(
         shutil.copyfile(path, folder / "vocabularies" / f"{field}.parquet")
 
 
-def read_model(folder: Path, verify: bool = True) -> tuple[JointModel, Encoder, ModelDescription]:
+def read_model(
+    folder: Path, verify: bool = True, weights: WeightsName = "model"
+) -> tuple[JointModel, Encoder, ModelDescription]:
+    """The model that serves, or with `weights="judged"` as it was before the final pass."""
     if verify:
         verify_manifest(folder)
     description = ModelDescription.model_validate_json((folder / "model.json").read_bytes())
@@ -50,7 +55,7 @@ def read_model(folder: Path, verify: bool = True) -> tuple[JointModel, Encoder, 
     }
     encoder = Encoder(description.model, description.data, read_vocabularies(paths))
     model = build_model(description.model, encoder)
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    model.load_state_dict(load_file(folder / f"{weights}.safetensors"))
     return model.eval(), encoder, description
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mtl_model.config import DataSpec, TaskConfig
 from mtl_model.data.encode import Encoder
 from mtl_model.model import JointModel
-from mtl_model.model_folder import read_model
+from mtl_model.model_folder import WeightsName, read_model
 
 CHUNK_ROWS = 4096  # keeps the activations in the processor's cache
 
@@ -69,9 +69,9 @@ class Predictor:
         }
 
 
-def load_predictor(model_dir: Path, verify: bool = True) -> Predictor:
+def load_predictor(model_dir: Path, verify: bool = True, weights: WeightsName = "model") -> Predictor:
     """The model of a finished folder; `verify` checks every file's hash first."""
-    model, encoder, description = read_model(Path(model_dir), verify)
+    model, encoder, description = read_model(Path(model_dir), verify, weights)
     return Predictor(model, encoder, description.data)
 
 

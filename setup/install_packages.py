@@ -139,7 +139,7 @@ def install_project(pip: Pip, repo: Path) -> None:
 def check_packages(pip: Pip) -> None:
     """Accepts exactly the one conflict that cannot be resolved, which does no harm at run time."""
     conflicts = pip.answer("check").strip().splitlines()
-    if len(conflicts) != 1 or not KNOWN_CONFLICT.match(conflicts[0]):
+    if len(conflicts) != 1 or not KNOWN_CONFLICT.fullmatch(conflicts[0]):
         found = "\n  ".join(conflicts)
         raise PackageError(
             f"`pip check` must name petastorm's setuptools<70 and nothing else, got\n  {found}"

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from jobs.config import FeaturesConfig
 from jobs.features.anchors import campaign_anchors, scoring_day, staggered_anchors, training_anchor_days
 from jobs.features.categories import add_category_levels, item_levels
-from jobs.features.plans import USER, USER_CATEGORY, USER_ITEM
+from jobs.features.plans import USER, USER_CATEGORY, USER_ITEM, USER_LEVELS
 from jobs.features.sold_windows import sold_windows
 from jobs.features.tables import (
     ITEM_DAYS,
@@ -79,9 +79,9 @@ def make_user_item_features(
 def make_user_category_features(
     user_item_days: DataFrame, levels: DataFrame, as_of: DataFrame, config: FeaturesConfig
 ) -> DataFrame:
-    """Features of each user's departments, categories and types as of the days in `as_of` (user_id, ds)."""
+    """Features of each user's departments and types as of the days in `as_of` (user_id, ds)."""
     daily = (
-        add_category_levels(user_item_days, levels)
+        add_category_levels(user_item_days, levels, USER_LEVELS)
         .groupBy("user_id", "level", "category_id", "ds")
         .agg(F.sum("line_count").alias("line_count"), F.sum("discount_line_count").alias("discount_line_count"))
     )

@@ -1,5 +1,7 @@
 """Items and their place in the category tree, by level."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -16,11 +18,11 @@ def item_levels(items: DataFrame) -> DataFrame:
     return items.select("item_id", "brand", "title", *levels)
 
 
-def add_category_levels(tiles: DataFrame, levels: DataFrame) -> DataFrame:
-    """Repeats each item's row for every level of its path, as (level, category_id); unknown items drop out."""
-    pairs = F.array(*[F.struct(F.lit(name).alias("level"), F.col(f"{name}_id").alias("category_id")) for name in LEVELS])
+def add_category_levels(tiles: DataFrame, levels: DataFrame, names: Sequence[str] = LEVELS) -> DataFrame:
+    """Repeats each item's row for the named levels of its path, as (level, category_id); unknown items drop out."""
+    pairs = F.array(*[F.struct(F.lit(name).alias("level"), F.col(f"{name}_id").alias("category_id")) for name in names])
     return (
-        tiles.join(F.broadcast(levels.select("item_id", *[f"{name}_id" for name in LEVELS])), "item_id")
+        tiles.join(F.broadcast(levels.select("item_id", *[f"{name}_id" for name in names])), "item_id")
         .withColumn("_level", F.explode(pairs))
         .select(*tiles.columns, "_level.level", "_level.category_id")
         .where(F.col("category_id").isNotNull())

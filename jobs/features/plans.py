@@ -7,6 +7,7 @@ from jobs.config import FeaturesConfig
 from jobs.lake.columns import Column
 
 LEVELS = ("department", "category", "type")  # of an item's category path, from the widest to the narrowest
+USER_LEVELS = ("department", "type")  # those that users have features for: the tables are the largest
 
 
 @dataclass(frozen=True)

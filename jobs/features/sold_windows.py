@@ -27,7 +27,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 def sold_windows(
     tiles: DataFrame, keys: Sequence[str], prefix: str, config: FeaturesConfig, first_day: date, as_of: DayRange
 ) -> DataFrame:
-    """Window sums of each entity for the as-of days of a range, where it was sold in the longest window but one.
+    """Window sums of each entity for the as-of days of a range, where it was sold in the 28 days before.
 
     `tiles` reach from `first_day` to the day before the last as-of day.
     """
@@ -104,8 +104,7 @@ def _features_of(
         values = dense_window_sums(entity, day, rows[measure].to_numpy(), shape, windows, as_of)
         names = [f"{prefix}_{measure}_{window}d" for window in windows[:-1]] + [f"{prefix}_{measure}"]
         sums |= dict(zip(names, values, strict=True))
-    last_but_one = config.windows_days[-2] if len(config.windows_days) > 1 else config.windows_days[0]
-    entities, columns = np.nonzero(sums[f"{prefix}_line_count_{last_but_one}d"])
+    entities, columns = np.nonzero(sums[f"{prefix}_line_count_28d"])
     starts = np.searchsorted(entity, np.arange(shape[0]))
     ids = rows.select(keys).take(pa.array(starts[entities]))
     arrays = {name: pa.array(values[entities, columns]) for name, values in sums.items() if name in schema.names}

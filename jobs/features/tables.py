@@ -73,12 +73,12 @@ def user_item_features(config: FeaturesConfig) -> Table:
 def user_category_features(config: FeaturesConfig) -> Table:
     return Table(
         name="user_category_features",
-        meaning=f"Features of the departments, categories and types that a user bought from; {_ANCHORED}.",
+        meaning=f"Features of the departments and types that a user bought from; {_ANCHORED}.",
         ds_is=_AS_OF,
         key=("user_id", "level", "category_id"),
         columns=(
             Column("user_id", "string", "the user"),
-            Column("level", "string", "department, category or type"),
+            Column("level", "string", "department or type"),
             Column("category_id", "string", "the path down to the level"),
             *USER_CATEGORY.columns(config),
         ),
@@ -98,7 +98,7 @@ def user_features(config: FeaturesConfig) -> Table:
 def item_features(config: FeaturesConfig) -> Table:
     return Table(
         name="item_features",
-        meaning="Features of the items sold in the longest window but one.",
+        meaning="Features of the items sold in the 28 days before.",
         ds_is=_AS_OF,
         key=("item_id",),
         columns=(
@@ -117,7 +117,7 @@ def item_features(config: FeaturesConfig) -> Table:
 def category_features(config: FeaturesConfig) -> Table:
     return Table(
         name="category_features",
-        meaning="Features of the departments, categories and types sold in the longest window but one.",
+        meaning="Features of the departments, categories and types sold in the 28 days before.",
         ds_is=_AS_OF,
         key=("category_id", "level"),
         columns=(

@@ -39,7 +39,10 @@ DS = Column("ds", "date", "the day of the partition")
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the lake: partitioned by `ds`, rows sorted by `key`, one file per day and hash bucket of `key[0]`.
+    """One table of the lake: partitioned by `ds`, rows sorted by `key`, one file per day and bucket.
+
+    The bucket is a hash of `key[0]`, or the boolean `split_by`, so that readers may plan only the files
+    with the rows that they want.
 
     `files_per_day` and `row_group_rows` are fixed here and not taken from the machine, so that equal
     content gives equal files on any number of cores.
@@ -51,6 +54,7 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     files_per_day: int = 1
+    split_by: str | None = None
     row_group_rows: int = 131_072
 
     @property

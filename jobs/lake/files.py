@@ -42,6 +42,8 @@ def write_files(rows: DataFrame, table: Table, location: str, num_partitions: in
     _check_columns(rows, table)
     typed = rows.select([F.col(field.name).cast(field.dataType) for field in table.spark_schema()])
     bucket = F.pmod(F.xxhash64(table.key[0]), F.lit(table.files_per_day)).cast("int")
+    if table.split_by:
+        bucket = F.col(table.split_by).cast("int")
     placed = (
         typed.withColumn(_BUCKET, bucket)
         .repartition(num_partitions, "ds", _BUCKET)

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlparse
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, ValidationException
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.table import Table as IcebergTable
 from pyspark.sql import DataFrame, SparkSession
 
@@ -71,8 +71,17 @@ class Lake:
                 update.union_by_name(schema)
         return loaded
 
-    def files(self, table: Table, days: DayRange | None = None, snapshot_id: int | None = None) -> list[str]:
-        """Paths of the data files of `table`, of all days or of a range, now or at a snapshot."""
+    def files(
+        self,
+        table: Table,
+        days: DayRange | None = None,
+        snapshot_id: int | None = None,
+        where: BooleanExpression | None = None,
+    ) -> list[str]:
+        """Paths of the data files of `table`, of all days or of a range, now or at a snapshot.
+
+        `where` leaves out the files whose statistics say that they hold no such row.
+        """
         if not self.exists(table):
             return []
         loaded = self.load(table)
@@ -80,7 +89,8 @@ class Lake:
             return []
         snapshot = snapshot_id or loaded.current_snapshot().snapshot_id  # type: ignore[union-attr] # just checked
         self.inputs[table.name] = snapshot
-        scan = loaded.scan(row_filter=within(days) if days else "true", snapshot_id=snapshot)
+        condition = And(within(days) if days else AlwaysTrue(), where or AlwaysTrue())
+        scan = loaded.scan(row_filter=condition, snapshot_id=snapshot)
         return sorted(task.file.file_path for task in scan.plan_files())
 
     def read(self, spark: SparkSession, table: Table, days: DayRange | None = None) -> DataFrame:
@@ -192,7 +202,7 @@ class Lake:
 
 def _built_digest(table: Table, config_digest: str) -> str:
     columns = [(column.name, column.type) for column in table.all_columns]
-    return f"{config_digest}-{hashlib.sha256(repr(columns).encode()).hexdigest()[:8]}"
+    return f"{config_digest}-{hashlib.sha256(repr((columns, table.key, table.split_by)).encode()).hexdigest()[:8]}"
 
 
 def within(days: DayRange) -> BooleanExpression:

@@ -5,7 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import pyarrow.compute as pc
 
@@ -17,6 +17,7 @@ from jobs.stage import Run
 _SHOWN_METRICS = (
     "auc", "gauc", "log_loss", "normalised_entropy", "calibration", "normalised_gini", "mean_absolute_error",
 )  # fmt: skip
+_RECALL_DAYS = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def collect_night(run: Run, lake: Lake) -> Night:
         checks=of_run("quality_checks"),
         books=read_books(lake, run.date),
         reasons=count_reasons(lake, run.date),
-        recall=_without_keys(read_rows(lake, "candidate_recall", today)),
+        recall=read_recall(lake, run.date),
         model=model,
         history=[json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else [],
         judged=json.loads(judged.read_text()) if judged.is_file() else {},
@@ -91,6 +92,26 @@ def count_reasons(lake: Lake, day: date) -> list[Row]:
     return sorted(counts.to_pylist(), key=lambda row: (-row["count_all"], row["reason"]))
 
 
+def read_recall(lake: Lake, day: date) -> list[Row]:
+    """Per channel: what was bought after the newest anchors whose label window has closed, and found."""
+    rows = scan_rows(lake, "candidate_recall", (date.min, day))
+    if rows is None or not rows.num_rows:
+        return []
+    newest = pc.max(rows["ds"]).as_py()
+    week = rows.filter(pc.field("ds") > newest - _RECALL_DAYS)
+    sums = week.group_by("channel").aggregate([("bought_count", "sum"), ("found_count", "sum")])
+    channels = [
+        {
+            "channel": row["channel"],
+            "bought": row["bought_count_sum"],
+            "found": row["found_count_sum"],
+            "recall": row["found_count_sum"] / row["bought_count_sum"] if row["bought_count_sum"] else None,
+        }
+        for row in sums.to_pylist()
+    ]
+    return sorted(channels, key=lambda row: (row["channel"] == "union", -row["found"], row["channel"]))
+
+
 def compare_models(task_metrics: Iterable[Row]) -> list[Row]:
     """One row per task and metric: tonight's model, the serving one and the constant."""
     rows: dict[tuple[str, str], Row] = defaultdict(dict)
@@ -106,7 +127,3 @@ def compare_models(task_metrics: Iterable[Row]) -> list[Row]:
         for metric in _SHOWN_METRICS
         if (task, metric) in rows
     ]
-
-
-def _without_keys(rows: Iterable[Row]) -> list[Row]:
-    return [{name: value for name, value in row.items() if name not in {"ds", "run_id"}} for row in rows]

@@ -104,13 +104,13 @@ def _padded(low: float, high: float) -> Scale:
     return Scale(low - padding, high + padding, HEIGHT - _BOTTOM, _TOP)
 
 
-def _round_values(low: float, high: float, count: int = 4) -> list[float]:
-    """About `count` values at steps of 1, 2 or 5 times a power of ten."""
+def _round_values(low: float, high: float) -> list[float]:
+    """About four values at steps of 1, 2 or 5 times a power of ten."""
     span = high - low
     if span <= 0:
         return [low]
-    power = 10.0 ** math.floor(math.log10(span / count))
-    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= count + 1)
+    power = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= 5)
     first = math.ceil(low / step)
     return [index * step for index in range(first, math.floor(high / step) + 1)]
 

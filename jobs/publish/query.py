@@ -11,16 +11,13 @@ from typing import Any
 
 import duckdb
 
+from jobs.exit_codes import QueryError
 from jobs.lake.lake import Lake
 from jobs.publish.reading import VisibleTable, table_names, visible_tables
 
 _MEMORY_LIMIT = "2GB"
 _TIME_LIMIT_SECONDS = 120
 _ROWS_AT_ONCE = 10_000
-
-
-class QueryError(ValueError):
-    """A query that is not allowed, or that DuckDB cannot run."""
 
 
 @dataclass(frozen=True)

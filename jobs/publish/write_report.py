@@ -4,6 +4,7 @@ It is written for failed runs too, and then says what is missing. The stage need
 """
 
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -78,20 +79,20 @@ def learning_curves(night: Night) -> list[Plot]:
     """The loss of all tasks together, then each task's."""
     if not night.history:
         return []
-    tasks = night.history[-1]["task_losses"]
-    joint = learning_curve("all tasks, weighted", [(row["step"], row["loss"]) for row in night.history])
-    return [joint] + [
-        learning_curve(
-            task, [(row["step"], row["task_losses"].get(task, float("nan"))) for row in night.history]
-        )
-        for task in tasks
-    ]
+    losses = {
+        "all tasks, weighted": [row["loss"] for row in night.history],
+        **{
+            task: [row["task_losses"].get(task, math.nan) for row in night.history]
+            for task in night.history[-1]["task_losses"]
+        },
+    }
+    steps = [row["step"] for row in night.history]
+    return [learning_curve(title, list(zip(steps, values, strict=True))) for title, values in losses.items()]
 
 
 def calibration_plots(night: Night) -> list[Plot]:
-    plots = [
-        calibration_plot(task, judged.get("calibration_curve", [])) for task, judged in night.judged.items()
-    ]
+    curves = {task: judged.get("calibration_curve", []) for task, judged in night.judged.items()}
+    plots = [calibration_plot(task, curve) for task, curve in curves.items()]
     return [plot for plot in plots if plot is not None]
 
 

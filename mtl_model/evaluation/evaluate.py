@@ -15,6 +15,7 @@ import pyarrow as pa
 from mtl_model.config import TaskConfig
 from mtl_model.data.arrow_reader import read_shard
 from mtl_model.evaluation.task_metrics import TASK_METRICS, TaskMetrics
+from mtl_model.model_folder import WeightsName
 from mtl_model.predict import Predictor, load_predictor
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,12 @@ class Judged(NamedTuple):
     users: pa.Array
 
 
-def evaluate(model_dir: Path, files: Sequence[Path]) -> dict[str, TaskMetrics]:
-    """The metrics of a finished model on files that it need not have seen, per task."""
-    predictor = load_predictor(model_dir)
+def evaluate(model_dir: Path, files: Sequence[Path], weights: WeightsName = "model") -> dict[str, TaskMetrics]:
+    """The metrics of a finished model on files that it need not have seen, per task.
+
+    `weights="judged"` takes the weights of before the final pass, which have not seen its examples.
+    """
+    predictor = load_predictor(model_dir, weights=weights)
     return measure(predictor, [judge_files(predictor, files, rank=0, num_ranks=1)])
 
 

@@ -7,18 +7,20 @@ A killed training goes on from its last checkpoint when it is started again with
 """
 
 import argparse
+import gc
 import hashlib
 import json
 import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.elastic.multiprocessing.errors import record
 from torch.nn.parallel import DistributedDataParallel
@@ -106,6 +108,15 @@ class Trainer:
             self._finish()
         self.group.barrier()
 
+    def close(self) -> None:
+        """Frees DDP before its process group.
+
+        Freed later, DDP would end the group and wait for gloo's threads with Python's lock in hand, while
+        a thread that has just finished a sum waits for that lock.
+        """
+        self.wrapped = self.model
+        gc.collect()
+
     def _plan_passes(self) -> list[Pass]:
         """`epochs` passes over the train files, then one over the final files; equal on every rank."""
         epochs = self.training.epochs
@@ -189,8 +200,10 @@ class Trainer:
         )
 
     def _judge(self) -> None:
-        """Writes metrics.json: the model as it is now, on rows that it has not seen."""
+        """Writes metrics.json, the model as it is now on rows that it has not seen, and the weights judged."""
         files = self.spec.validation_files
+        if self.group.is_main:
+            save_file(self.model.state_dict(), self.work_dir / "judged.safetensors")
         predictor = Predictor(self.model, self.encoder, self.data, self.group.device)
         shares = self.group.gather(judge_files(predictor, files, self.group.rank, self.group.world_size))
         if shares is None:
@@ -226,7 +239,8 @@ def train(spec: TrainSpec, group: ProcessGroup) -> None:
         raise ValueError(
             f"{spec.output_dir} exists and is of another spec: choose another output_dir or remove it"
         )
-    Trainer(spec, group).run()
+    with closing(Trainer(spec, group)) as trainer:
+        trainer.run()
 
 
 @record

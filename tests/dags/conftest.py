@@ -1,8 +1,9 @@
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests.small_log import write_scenario, write_small_log
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,7 @@ def backfill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def scenario() -> str:
-    """The scenario of the tests that run whole nights."""
-    return os.environ.get("NIGHTSHELF_TEST_SCENARIO", "grocery")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small grocery log, by the path of its YAML."""
+    folder = tmp_path_factory.mktemp("small")
+    return str(write_scenario(folder / "small.yaml", write_small_log(folder / "log")))

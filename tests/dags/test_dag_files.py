@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ STAGES = [
     "report",
 ]
 MIDNIGHT = datetime(2017, 12, 2, tzinfo=UTC)
+NEXT_MORNING = datetime(2017, 12, 3, 10, 15, tzinfo=UTC)
+ONE_DAY = timedelta(days=1)
 
 
 def test_dag_files_import_neither_torch_nor_spark_nor_jobs(tmp_path: Path) -> None:
@@ -103,42 +106,31 @@ def test_every_stage_is_told_the_same_scenario_date_and_run(nightly: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("context", "date"),
+    ("logical_date", "interval_start"),
     [
-        pytest.param(
-            {"ds": "2017-12-02", "ts_nodash": "20171202T000000", "data_interval_start": MIDNIGHT},
-            "2017-12-02",
-            id="scheduled or backfilled: the interval's start",
-        ),
-        pytest.param(
-            {
-                "ds": "2017-12-02",
-                "ts_nodash": "20171202T000000",
-                "data_interval_start": MIDNIGHT - timedelta(days=1),
-            },
-            "2017-12-02",
-            id="by hand for a midnight: the day that begins there",
-        ),
-        pytest.param(
-            {
-                "ds": "2017-12-03",
-                "ts_nodash": "20171203T101500",
-                "data_interval_start": MIDNIGHT,
-            },
-            "2017-12-02",
-            id="by hand for now: the last complete day",
-        ),
-        pytest.param(
-            {"data_interval_start": MIDNIGHT}, "2017-12-02", id="by hand for no date: the last complete day"
-        ),
+        pytest.param(MIDNIGHT, MIDNIGHT, id="scheduled or backfilled: the interval's start"),
+        pytest.param(MIDNIGHT, MIDNIGHT - ONE_DAY, id="by hand for a midnight: the day that begins there"),
+        pytest.param(NEXT_MORNING, MIDNIGHT, id="by hand for now: the last complete day"),
+        pytest.param(None, None, id="by hand for no date: the last complete day"),
     ],
 )
-def test_the_run_date_is_the_last_complete_day(nightly: Any, context: dict[str, Any], date: str) -> None:
+def test_the_run_date_is_the_day_that_is_meant(
+    nightly: Any, logical_date: datetime | None, interval_start: datetime | None
+) -> None:
+    from airflow.sdk.execution_time.context import MacrosAccessor
+
     from dags.nightly import RUN_DATE
 
-    rendered = nightly.get_template_env().from_string(RUN_DATE).render(**context)
+    context: dict[str, object] = {
+        "dag_run": SimpleNamespace(data_interval_start=interval_start, run_after=NEXT_MORNING),
+        "macros": MacrosAccessor(),
+    }
+    if logical_date:  # Airflow leaves these names out of a run without a logical date
+        context |= {"ds": f"{logical_date:%Y-%m-%d}", "ts_nodash": f"{logical_date:%Y%m%dT%H%M%S}"}
 
-    assert rendered == date
+    run_date = nightly.get_template_env().from_string(RUN_DATE).render(context)
+
+    assert run_date == "2017-12-02"
 
 
 @pytest.mark.parametrize(

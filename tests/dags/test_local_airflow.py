@@ -18,7 +18,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
 PUBLISHED = ["recommendations", "coupon_recommendations", "item_complements", "user_profiles", "task_metrics"]
-DAYS = ["2017-12-01", "2017-12-02", "2017-12-03"]
+DAYS = ["2017-05-18", "2017-05-19", "2017-05-20"]
 
 
 def wait_for(what: str, is_true: Callable[[], Any], timeout_seconds: float) -> None:
@@ -58,23 +58,32 @@ def local_airflow(home: Path) -> Iterator[subprocess.Popen[str]]:
         starter.communicate(timeout=60)
 
 
-def run_airflow(home: Path, *arguments: str) -> str:
+def call_airflow(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The airflow command, from another folder, with nothing but AIRFLOW_HOME set."""
-    done = subprocess.run(
-        [AIRFLOW, *arguments],
-        cwd=home,
-        env={**os.environ, "AIRFLOW_HOME": str(home / "airflow")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "AIRFLOW_HOME": str(home / "airflow")}
+    command = [AIRFLOW, *arguments]
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+
+
+def unpause_nightly(home: Path) -> None:
+    done = call_airflow(home, "dags", "unpause", "nightly")
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+
+
+def create_backfill(home: Path, scenario: str, *options: str) -> None:
+    """Asks for DAYS, as soon as Airflow lets it: an earlier backfill ends a while after its last run."""
+    days = ["--from-date", DAYS[0], "--to-date", DAYS[-1], "--max-active-runs", "1"]
+    command = ["backfill", "create", "--dag-id", "nightly", *days, *options]
+    command += ["--dag-run-conf", json.dumps({"scenario": scenario})]
+    wait_for(
+        "leave for a backfill", lambda: call_airflow(home, *command).returncode == 0, timeout_seconds=120
+    )
 
 
 def run_states(home: Path) -> dict[str, str]:
     """State of each backfilled run of `nightly`, by its day."""
-    runs = json.loads(run_airflow(home, "dags", "list-runs", "nightly", "--output", "json"))
+    answer = call_airflow(home, "dags", "list-runs", "nightly", "--output", "json")
+    runs = json.loads(answer.stdout.splitlines()[-1])  # a warning about graphviz goes before
     return {run["logical_date"][:10]: run["state"] for run in runs if run["run_id"].startswith("backfill")}
 
 
@@ -109,7 +118,7 @@ def read_published(home: Path, scenario: str) -> dict[str, str]:
 @pytest.mark.slow
 def test_stopping_leaves_no_process_while_spark_runs(tmp_path: Path) -> None:
     with local_airflow(tmp_path) as starter:
-        run_airflow(tmp_path, "dags", "unpause", "nightly")  # it runs for yesterday at once
+        unpause_nightly(tmp_path)  # it runs for yesterday at once
         started: list[psutil.Process] = []
 
         def spark_runs() -> bool:
@@ -125,17 +134,13 @@ def test_stopping_leaves_no_process_while_spark_runs(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_backfilled_night_run_again_has_equal_content(tmp_path: Path, scenario: str) -> None:
-    three_days = ["--from-date", DAYS[0], "--to-date", DAYS[-1], "--max-active-runs", "1"]
-    create = ["backfill", "create", "--dag-id", "nightly", *three_days]
-    create += ["--dag-run-conf", json.dumps({"scenario": scenario})]
-
     with local_airflow(tmp_path):
-        run_airflow(tmp_path, "dags", "unpause", "nightly")
-        run_airflow(tmp_path, *create)
+        unpause_nightly(tmp_path)
+        create_backfill(tmp_path, scenario)
         wait_for("end of the backfill", lambda: ended(tmp_path), timeout_seconds=1500)
         first_states, first_content = run_states(tmp_path), read_published(tmp_path, scenario)
 
-        run_airflow(tmp_path, *create, "--reprocess-behavior", "completed")
+        create_backfill(tmp_path, scenario, "--reprocess-behavior", "completed")
         wait_for("end of the second backfill", lambda: ended(tmp_path), timeout_seconds=1500)
         second_states, second_content = run_states(tmp_path), read_published(tmp_path, scenario)
 
@@ -160,7 +165,7 @@ def test_dags_test_needs_only_airflow_home_and_the_dags_folder(tmp_path: Path, s
     }
     subprocess.run([AIRFLOW, "db", "migrate"], env=environment, cwd=tmp_path, check=True)
 
-    command = [AIRFLOW, "dags", "test", "nightly", "2017-12-02", "--conf", json.dumps({"scenario": scenario})]
+    command = [AIRFLOW, "dags", "test", "nightly", DAYS[0], "--conf", json.dumps({"scenario": scenario})]
     night = subprocess.run(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=False
     )

@@ -84,5 +84,5 @@ def test_an_unfinished_folder_is_refused(tmp_path: Path) -> None:
 def test_a_vocabulary_with_two_rows_for_a_value_is_refused(tmp_path: Path, values: list[str | None]) -> None:
     pq.write_table(pa.table({"value": pa.array(values, pa.string())}), tmp_path / "brand.parquet")
 
-    with pytest.raises(ValueError, match="vocabulary of brand in .* has nulls or repeated values"):
+    with pytest.raises(ValueError, match=r"vocabulary of brand in .* has nulls or repeated values"):
         read_vocabularies({"brand": tmp_path / "brand.parquet"})

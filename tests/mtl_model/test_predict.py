@@ -39,9 +39,7 @@ def make_predictor(spec: TrainSpec) -> MakePredictor:
     return make
 
 
-def test_only_tasks_with_sampled_negatives_are_corrected(
-    make_predictor: MakePredictor, rows: pa.Table
-) -> None:
+def test_tasks_with_sampled_negatives_are_corrected(make_predictor: MakePredictor, rows: pa.Table) -> None:
     all_kept, tenth_kept = make_predictor(1.0).predict(rows), make_predictor(0.1).predict(rows)
 
     logits = torch.logit(torch.from_numpy(all_kept["purchase"]))

@@ -38,9 +38,7 @@ def test_uneven_ranks_give_the_metrics_of_one(spec: TrainSpec, predictor: Predic
     assert rounded(measure(predictor, shares)) == rounded(alone)
 
 
-def test_only_labelled_rows_count_and_each_by_its_sampling_rate(
-    spec: TrainSpec, predictor: Predictor
-) -> None:
+def test_labelled_rows_count_each_by_its_sampling_rate(spec: TrainSpec, predictor: Predictor) -> None:
     table = pq.read_table(spec.validation_files[0])
     labelled = table.column("label_purchase").drop_null().to_numpy()
     bought, not_bought = labelled.sum(), (1 - labelled).sum()
@@ -69,6 +67,6 @@ def test_a_task_without_a_labelled_row_is_said_to_have_none(spec: TrainSpec, pre
 def test_no_files_give_no_metrics(predictor: Predictor) -> None:
     no_files: list[Path] = []
 
-    assert set(map(str, measure(predictor, [judge_files(predictor, no_files, 0, 1)]).values())) == {
-        "{'rows': 0}"
-    }
+    metrics = measure(predictor, [judge_files(predictor, no_files, 0, 1)])
+
+    assert metrics == {task.name: {"rows": 0} for task in predictor.tasks}

@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from mtl_model.evaluation import metrics
@@ -42,15 +43,15 @@ def test_a_weight_of_two_is_the_row_twice() -> None:
     rows = np.repeat(np.arange(50), weights)
     values = labels * rng.random(50)
 
-    def all_metrics(rows: object, weights: Floats) -> list[float]:
-        columns = labels[rows], predictions[rows]  # type: ignore[index]
+    def all_metrics(rows: npt.NDArray[np.int64], weights: Floats) -> list[float]:
+        columns = labels[rows], predictions[rows]
         return [
             metrics.auc(*columns, weights),
-            metrics.gauc(*columns, users[rows], weights),  # type: ignore[index]
+            metrics.gauc(*columns, users[rows], weights),
             metrics.log_loss(*columns, weights),
             metrics.normalised_entropy(*columns, weights),
             metrics.calibration(*columns, weights),
-            metrics.normalised_gini(values[rows], predictions[rows], weights),  # type: ignore[index]
+            metrics.normalised_gini(values[rows], predictions[rows], weights),
         ]
 
     weighted = all_metrics(np.arange(50), weights.astype(float))

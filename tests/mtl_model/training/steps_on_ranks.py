@@ -4,6 +4,7 @@ steps_on_ranks.py SPEC OUTPUT writes the weights of rank 0 to OUTPUT.
 """
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,8 +20,7 @@ GLOBAL_BATCH_SIZE = 30  # too small for every rank to have a labelled row of eve
 
 def main(spec_path: Path, output: Path) -> None:
     spec = TrainSpec.model_validate_json(spec_path.read_bytes())
-    with join_process_group() as group:
-        trainer = Trainer(spec, group)
+    with join_process_group() as group, closing(Trainer(spec, group)) as trainer:
         rows = trainer.encoder.encode(pq.read_table(spec.train_files[0]))
         for step in range(NUM_STEPS):
             start = step * GLOBAL_BATCH_SIZE + group.rank

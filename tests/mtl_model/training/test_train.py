@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +29,11 @@ def run_alone(spec: TrainSpec) -> None:
 def torchrun(num_processes: int, *command: str | Path) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     return subprocess.run(
-        [*launcher, str(num_processes), *map(str, command)], capture_output=True, text=True, check=False
+        [*launcher, str(num_processes), *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
@@ -36,6 +41,10 @@ def train_by_torchrun(spec: TrainSpec, tmp_path: Path) -> subprocess.CompletedPr
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
     num_processes = spec.model.training.num_processes
     return torchrun(num_processes, "-m", "mtl_model.training.train", "--spec", tmp_path / "spec.json")
+
+
+def read_history(spec: TrainSpec) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (spec.output_dir / "history.jsonl").read_text().splitlines()]
 
 
 def weights(spec: TrainSpec) -> dict[str, torch.Tensor]:
@@ -48,19 +57,19 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 @pytest.mark.slow
 def test_two_processes_learn_and_what_they_saved_serves(make_spec: MakeSpec, tmp_path: Path) -> None:
-    spec = make_spec(num_rows=6000, num_processes=2, epochs=6)
+    spec = make_spec(num_rows=6000, num_processes=2, epochs=20)
 
     completed = train_by_torchrun(spec, tmp_path)
 
     assert completed.returncode == 0, completed.stderr
     metrics = json.loads((spec.output_dir / "metrics.json").read_bytes())
-    assert metrics["purchase"]["auc"] > 0.68
+    assert metrics["purchase"]["auc"] > 0.75
     assert metrics["purchase"]["calibration"] == pytest.approx(1.0, abs=0.15)
-    assert metrics["spend"]["normalised_gini"] > 0.3
+    assert metrics["spend"]["normalised_gini"] > 0.5
     assert metrics["interest"]["auc"] > 0.95
     assert metrics["coupon"]["auc"] > 0.95
     assert evaluate(spec.output_dir, spec.validation_files)["purchase"]["auc"] == metrics["purchase"]["auc"]
-    history = [json.loads(line) for line in (spec.output_dir / "history.jsonl").read_text().splitlines()]
+    history = read_history(spec)
     assert history[-1]["loss"] < history[0]["loss"]
     assert set(history[0]["task_losses"]) == {"purchase", "spend", "interest", "coupon"}
     assert list((spec.output_dir / "tensorboard").iterdir())
@@ -74,34 +83,36 @@ def test_two_processes_learn_and_what_they_saved_serves(make_spec: MakeSpec, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_processes", [2, 4])
-def test_several_processes_take_the_steps_of_one(
-    make_spec: MakeSpec, tmp_path: Path, num_processes: int
-) -> None:
+def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec_path = tmp_path / "spec.json"
     spec_path.write_text(make_spec(num_rows=1000).model_dump_json())
 
-    for count in (1, num_processes):
+    for count in (1, 2, 4):
         completed = torchrun(count, STEPS_ON_RANKS, spec_path, tmp_path / f"{count}.safetensors")
         assert completed.returncode == 0, completed.stderr
 
-    alone, together = (load_file(tmp_path / f"{count}.safetensors") for count in (1, num_processes))
-    for name, weight in alone.items():
-        torch.testing.assert_close(together[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    alone, two, four = (load_file(tmp_path / f"{count}.safetensors") for count in (1, 2, 4))
+    torch.testing.assert_close(two, alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(four, alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", ["arrow", "petastorm"])
-def test_the_same_spec_twice_gives_the_same_weights_bit_for_bit(
-    make_spec: MakeSpec, tmp_path: Path, reader: str
-) -> None:
-    specs = [
-        make_spec(output, num_rows=1000, num_processes=2, reader=reader) for output in ("first", "second")
-    ]
+def test_two_processes_twice_give_the_same_weights_bit_for_bit(make_spec: MakeSpec, tmp_path: Path) -> None:
+    specs = [make_spec(output, num_rows=1000, num_processes=2) for output in ("one", "two")]
 
     for spec in specs:
         completed = train_by_torchrun(spec, tmp_path)
         assert completed.returncode == 0, completed.stderr
+
+    assert same(weights(specs[0]), weights(specs[1]))
+
+
+@pytest.mark.parametrize("reader", ["arrow", "petastorm"])
+def test_either_reader_twice_gives_the_same_weights_bit_for_bit(make_spec: MakeSpec, reader: str) -> None:
+    specs = [make_spec(output, num_rows=1000, epochs=2, reader=reader) for output in ("one", "two")]
+
+    for spec in specs:
+        run_alone(spec)
 
     assert same(weights(specs[0]), weights(specs[1]))
 
@@ -128,9 +139,7 @@ def test_a_broken_off_training_goes_on_and_ends_with_the_same_weights(
 
     assert [path.name for path in checkpoints] == ["step-00000020"]  # in the middle of the third epoch
     assert same(weights(whole), weights(broken))
-    steps = [
-        json.loads(line)["step"] for line in (broken.output_dir / "history.jsonl").read_text().splitlines()
-    ]
+    steps = [line["step"] for line in read_history(broken)]
     assert steps == sorted(set(steps))
 
 
@@ -159,9 +168,7 @@ def test_a_finished_training_is_not_repeated_nor_overwritten(make_spec: MakeSpec
 
 
 def test_the_number_of_processes_must_be_that_of_the_config(make_spec: MakeSpec) -> None:
-    with pytest.raises(
-        ValueError, match="num_processes is 2, but torchrun started 1: pass --nproc-per-node 2"
-    ):
+    with pytest.raises(ValueError, match="is 2, but torchrun started 1: pass --nproc-per-node 2"):
         run_alone(make_spec(num_processes=2))
 
 

@@ -1,0 +1,31 @@
+"""The candidates of the training anchors, and how much of what was bought they hold."""
+
+from jobs.lake.columns import Column, Table
+
+CANDIDATES = Table(
+    name="candidates",
+    meaning="What would have been considered for each user anchored on the day: all that was bought, a sample of the rest.",
+    ds_is="anchor day",
+    key=("user_id", "item_id"),
+    columns=(
+        Column("user_id", "string", "the user"),
+        Column("item_id", "string", "the item"),
+        Column("channels", "int", "bit mask of the channels that proposed it, in the order of CHANNELS"),
+        Column("sampling_rate", "double", "probability that the row was kept; 1 if it was bought"),
+    ),
+)
+
+CANDIDATE_RECALL = Table(
+    name="candidate_recall",
+    meaning="Share of the items bought in the label window that each channel proposed.",
+    ds_is="anchor day",
+    key=("channel",),
+    columns=(
+        Column("channel", "string", "the channel, or `union` for all together"),
+        Column("bought_count", "long", "items bought by the anchored users within the label window"),
+        Column("found_count", "long", "bought items that were proposed"),
+        Column("recall", "double", "found_count / bought_count; null if nothing was bought"),
+    ),
+)
+
+TABLES = (CANDIDATES, CANDIDATE_RECALL)

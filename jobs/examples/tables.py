@@ -1,0 +1,73 @@
+"""The training examples; which features they carry follows from the fields of the model."""
+
+from jobs.config import ScenarioConfig
+from jobs.examples.feature_columns import ITEM_COLUMNS, feature_column_types
+from jobs.lake.columns import Column, Table
+
+_BASE = (
+    Column("example_id", "long", "hash of the anchor and what it is about"),
+    Column("example_kind", "string", "user_item, user_day or user_campaign"),
+    Column("user_id", "string", "the user"),
+    Column("item_id", "string", "the item; null for other kinds"),
+    Column("campaign_id", "string", "the campaign; null for other kinds"),
+    Column("sampling_rate", "double", "probability that the row was kept"),
+    Column("from_candidates", "boolean", "false for what was bought although no channel proposed it"),
+)
+_LABELS = (
+    Column("label_purchase", "int", "1 if bought within the label window; null: not observed for this kind"),
+    Column("label_spend", "long", "value of what was bought within the label window, cents; 0 if nothing was"),
+    Column("label_buys_on_discount", "int", "1 if a bought line had a discount; null if nothing was bought"),
+    Column("label_category_interest", "list<int>", "per department, 1 if bought from within the label window"),
+    Column("label_coupon", "int", "1 if a coupon of the campaign was redeemed"),
+)
+
+
+def _examples(name: str, meaning: str, ds_is: str, config: ScenarioConfig) -> Table:
+    known = {column.name for column in _BASE}
+    types = feature_column_types(config.features)
+    features = [name for name in config.model.columns if name not in known]
+    return Table(
+        name=name,
+        meaning=meaning,
+        ds_is=ds_is,
+        key=("example_id",),
+        columns=(*_BASE, *[Column(name, types[name], "feature as of the anchor") for name in features], *_LABELS),
+        split_by="from_candidates",
+        row_group_rows=16_384,
+    )
+
+
+def examples(config: ScenarioConfig) -> Table:
+    """Examples of user-day anchors.
+
+    Raises:
+        ValueError: if the model has a field that no feature job makes.
+    """
+    check_fields(config)
+    meaning = "Labelled candidates of the anchored users, and one row per user and anchor for the tasks of users."
+    return _examples("examples", meaning, "anchor day", config)
+
+
+def campaign_examples(config: ScenarioConfig) -> Table:
+    meaning = "One row per member of a campaign, anchored on the campaign's first day."
+    return _examples("campaign_examples", meaning, "last day of the campaign, which closes its label window", config)
+
+
+def check_fields(config: ScenarioConfig) -> None:
+    known = {*feature_column_types(config.features), *ITEM_COLUMNS, *[column.name for column in _BASE]}
+    if unknown := sorted(set(config.model.columns) - known):
+        raise ValueError(f"model.fields name columns that no feature job makes: {unknown}; known are {sorted(known)}")
+
+
+VOCABULARIES = Table(
+    name="vocabularies",
+    meaning="Values of the id fields in the training examples of a run; 0 pads and 1 is out of vocabulary.",
+    ds_is="run date",
+    key=("field", "row"),
+    columns=(
+        Column("field", "string", "the id field"),
+        Column("value", "string", "the value"),
+        Column("row", "int", "its embedding row, from 2"),
+        Column("count", "long", "examples with the value"),
+    ),
+)

@@ -1,0 +1,102 @@
+"""A trained model against the serving one and a constant -> task_metrics, and its promotion or rejection.
+
+The new model is judged on examples whose label windows start after the last window that it was trained
+on has closed. The serving model is judged on the same examples by the weights that it had before its own
+refit, so that it has not seen them either. Needs no Spark.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyiceberg.expressions import EqualTo
+
+from jobs.config import PromotionRule
+from jobs.examples.tables import examples
+from jobs.lake.lake import Lake, local_path
+from jobs.learn.registry import model_of_run, serving_model
+from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
+from jobs.learn.train_model import models_folder
+from jobs.stage import RowCounts, Run, stage_main
+
+logger = logging.getLogger(__name__)
+
+Metrics = Mapping[str, Mapping[str, Any]]  # task -> metric -> value
+
+
+def decide(candidate: Metrics, serving: Metrics | None, rule: PromotionRule) -> tuple[str, str]:
+    """The new status of a model, promoted or rejected, and the reason in words."""
+    metrics = candidate[rule.task]
+    value, constant = metrics.get(rule.metric), (metrics.get("constant") or {}).get(rule.metric)
+    name = f"{rule.metric} of {rule.task}"
+    if value is None:
+        return "rejected", f"{name} is not defined: no labelled examples of both kinds to judge on"
+    floor = (constant if constant is not None else _CONSTANT[rule.metric]) + rule.min_gain_over_constant
+    if value < floor:
+        return "rejected", f"{name} is {value:.4f}, below {floor:.4f}: the constant and min_gain_over_constant"
+    theirs = serving[rule.task].get(rule.metric) if serving else None
+    if theirs is not None and value < theirs - rule.max_loss_to_serving:
+        return "rejected", f"{name} is {value:.4f}, the serving model has {theirs:.4f}: more than max_loss_to_serving"
+    beside = f", the serving model has {theirs:.4f}" if theirs is not None else ", there is no model to compare with"
+    return "promoted", f"{name} is {value:.4f}{beside}"
+
+
+_CONSTANT = {"auc": 0.5, "gauc": 0.5, "normalised_gini": 0.0}
+
+
+def metric_rows(run: Run, version: str, role: str, metrics: Metrics) -> list[dict[str, Any]]:
+    """One record per task and metric that is a number or is not defined."""
+    return [
+        {
+            "ds": run.date,
+            "run_id": run.run_id,
+            "model_version": version,
+            "role": role,
+            "task": task,
+            "metric": name,
+            "value": None if value is None else float(value),
+            "example_count": int(values.get("rows") or 0),
+        }
+        for task, values in sorted(metrics.items())
+        for name, value in sorted(values.items())
+        if name not in {"rows", "constant", "calibration_curve", "per_label"}
+    ]
+
+
+def evaluate_model(run: Run, lake: Lake) -> RowCounts:
+    """Records the metrics of candidate, serving model and constant, and decides on the promotion."""
+    model = model_of_run(lake, run.run_id)
+    version = model["model_version"]
+    candidate = json.loads((models_folder(run) / version / "metrics.json").read_text(encoding="utf-8"))
+    rows = metric_rows(run, version, "candidate", candidate)
+    rows += metric_rows(run, "constant", "constant", {task: values.get("constant") or {} for task, values in candidate.items()})
+    serving = serving_model(lake, run.date, but_run=run.run_id)
+    judged = None
+    if serving and serving["model_version"] != version:
+        judged = _judge_serving(run, lake, serving, model)
+        rows += metric_rows(run, serving["model_version"], "serving", judged)
+    status, reason = decide(candidate, judged, run.scenario.learn.promotion)
+    logger.info("%s %s: %s", version, status, reason)
+    lake.append(TASK_METRICS, rows, replacing={"run_id": run.run_id})
+    lake.append(MODEL_RUNS, [{**model, "status": status, "reason": reason}], replacing={"run_id": run.run_id})
+    return {"task_metrics": len(rows)}
+
+
+def _judge_serving(run: Run, lake: Lake, serving: Mapping[str, Any], model: Mapping[str, Any]) -> Metrics:
+    from mtl_model.evaluation.evaluate import evaluate  # torch: only where it is needed
+
+    days = (model["judged_from"], model["judged_to"])
+    files = lake.files(examples(run.scenario), days, where=EqualTo("from_candidates", value=True))
+    folder = models_folder(run) / serving["model_version"]
+    return evaluate(folder, [Path(local_path(path)) for path in files], weights="judged")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return stage_main(__doc__, "evaluate", evaluate_model, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Which model serves: the newest promoted one of a day or before it."""
+
+from datetime import date
+from typing import Any
+
+import pyarrow.compute as pc
+
+from jobs.lake.lake import Lake
+from jobs.learn.tables import MODEL_RUNS
+
+
+def model_of_run(lake: Lake, run_id: str) -> dict[str, Any]:
+    """The registry's row of a run.
+
+    Raises:
+        ValueError: if the run has trained no model.
+    """
+    runs = lake.read_arrow(MODEL_RUNS)
+    rows = runs.filter(pc.equal(runs["run_id"], run_id)).to_pylist()
+    if not rows:
+        raise ValueError(f"model_runs has no row of run {run_id}: run the stage train with this --run-id first")
+    return dict(rows[0])
+
+
+def serving_model(lake: Lake, day: date, but_run: str = "") -> dict[str, Any] | None:
+    """The model that serves on `day`, leaving one run aside; None before the first promotion."""
+    runs = lake.read_arrow(MODEL_RUNS)
+    is_candidate = pc.and_(pc.equal(runs["status"], "promoted"), pc.less_equal(runs["ds"], day))
+    promoted = runs.filter(pc.and_(is_candidate, pc.not_equal(runs["run_id"], but_run)))
+    promoted = promoted.filter(pc.less_equal(promoted["trained_through"], day))
+    if not promoted.num_rows:
+        return None
+    return dict(promoted.sort_by([("ds", "descending"), ("run_id", "descending")]).slice(0, 1).to_pylist()[0])

@@ -1,0 +1,223 @@
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from threading import Thread
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.lake.columns import Column, Table
+from jobs.lake.files import DataFile
+from jobs.lake.lake import Lake, local_path
+
+DAY = date(2017, 12, 2)
+NEXT_DAY = DAY + timedelta(days=1)
+VISITS = Table(
+    name="visits",
+    meaning="Who came how often.",
+    ds_is="day",
+    key=("user_id",),
+    columns=(Column("user_id", "string", "who"), Column("count", "long", "how often")),
+    files_per_day=2,
+)
+
+Rows = list[tuple[date | None, str | None, int]]
+
+
+@pytest.fixture
+def visits(spark: SparkSession) -> Callable[[Rows], DataFrame]:
+    return lambda rows: spark.createDataFrame(rows, "ds date, user_id string, count long")
+
+
+def content(lake: Lake, table: Table = VISITS) -> list[tuple[object, ...]]:
+    return sorted((tuple(row.values()) for row in lake.read_arrow(table).to_pylist()), key=repr)
+
+
+def test_replacing_a_day_twice_leaves_its_rows_once(lake: Lake, visits: Callable[[Rows], DataFrame]) -> None:
+    rows = visits([(DAY, "a", 1), (DAY, "b", 2)])
+
+    lake.replace_days(rows, VISITS, (DAY, DAY))
+    written = lake.replace_days(rows, VISITS, (DAY, DAY))
+
+    assert written == 2
+    assert content(lake) == [(DAY, "a", 1), (DAY, "b", 2)]
+
+
+def test_an_empty_result_removes_the_rows_of_before(lake: Lake, visits: Callable[[Rows], DataFrame]) -> None:
+    lake.replace_days(visits([(DAY, "a", 1), (NEXT_DAY, "b", 2)]), VISITS, (DAY, NEXT_DAY))
+
+    lake.replace_days(visits([]), VISITS, (DAY, DAY))
+
+    assert content(lake) == [(NEXT_DAY, "b", 2)]
+
+
+def test_other_days_are_left_alone(lake: Lake, visits: Callable[[Rows], DataFrame]) -> None:
+    lake.replace_days(visits([(DAY, "a", 1)]), VISITS, (DAY, DAY))
+    lake.replace_days(visits([(NEXT_DAY, "b", 2)]), VISITS, (NEXT_DAY, NEXT_DAY))
+
+    lake.replace_days(visits([(DAY, "c", 3)]), VISITS, (DAY, DAY))
+
+    assert content(lake) == [(DAY, "c", 3), (NEXT_DAY, "b", 2)]
+
+
+def test_null_keys_and_hostile_ids_come_back_as_they_went_in(
+    lake: Lake, visits: Callable[[Rows], DataFrame]
+) -> None:
+    ids = [None, "", "null", "NaN", "00042", "'; DROP TABLE visits", "../../etc/passwd", "🛒", "e\u0301", "é"]
+
+    lake.replace_days(visits([(DAY, user, 1) for user in ids]), VISITS, (DAY, DAY))
+
+    assert sorted(lake.read_arrow(VISITS)["user_id"].to_pylist(), key=repr) == sorted(ids, key=repr)
+
+
+def test_rows_outside_the_replaced_days_are_refused(lake: Lake, visits: Callable[[Rows], DataFrame]) -> None:
+    with pytest.raises(ValueError, match="not within 2017-12-02 to 2017-12-02"):
+        lake.replace_days(visits([(NEXT_DAY, "a", 1)]), VISITS, (DAY, DAY))
+
+    assert content(lake) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [
+        pytest.param(None, "no column ds", id="no ds column"),
+        pytest.param([None, None], "rows without ds", id="null"),
+        pytest.param([DAY, None], "rows without ds", id="one null"),
+        pytest.param([NEXT_DAY, NEXT_DAY], "should hold ds=2017-12-02", id="another day"),
+        pytest.param([DAY, NEXT_DAY], "should hold ds=2017-12-02", id="two days"),
+    ],
+)
+def test_a_file_must_carry_its_day(
+    lake: Lake, tmp_path: Path, days: list[date | None] | None, message: str
+) -> None:
+    columns: dict[str, pa.Array] = {"user_id": pa.array(["a", "b"]), "count": pa.array([1, 2])}
+    if days is not None:
+        columns = {"ds": pa.array(days, pa.date32()), **columns}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    file = DataFile(f"file://{tmp_path / 'rows.parquet'}", DAY, 2)
+
+    with pytest.raises(ValueError, match=message):
+        lake.commit(VISITS, (DAY, DAY), [file])
+
+    assert content(lake) == []
+
+
+def test_missing_and_unknown_columns_are_named(lake: Lake, spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(DAY, "a", 1)], "ds date, user_id string, counts long")
+
+    with pytest.raises(
+        ValueError, match=r"visits: missing columns \['count'\], unknown columns \['counts'\]"
+    ):
+        lake.replace_days(rows, VISITS, (DAY, DAY))
+
+
+def test_of_two_writers_of_one_day_the_rows_of_one_remain(
+    lake: Lake, visits: Callable[[Rows], DataFrame], spark: SparkSession
+) -> None:
+    lake.load(VISITS)
+    writers = [
+        Thread(target=lake.replace_days, args=(visits([(DAY, "a", n), (DAY, "b", n)]), VISITS, (DAY, DAY)))
+        for n in (1, 2)
+    ]
+
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert content(lake) in ([(DAY, "a", 1), (DAY, "b", 1)], [(DAY, "a", 2), (DAY, "b", 2)])
+
+
+def test_equal_rows_give_equal_files_on_any_number_of_partitions(
+    lake: Lake, spark: SparkSession, home: Path
+) -> None:
+    rows = spark.range(2_000).selectExpr(
+        "DATE '2017-12-02' + CAST(id % 2 AS INT) AS ds", "CAST(id AS STRING) AS user_id", "id AS count"
+    )
+    contents = []
+    for partitions, shuffled in ((1, rows), (7, rows.repartition(5))):
+        lake.num_partitions = partitions
+        lake.replace_days(shuffled, VISITS, (DAY, NEXT_DAY))
+        files = [pq.read_table(local_path(path), partitioning=None) for path in lake.files(VISITS)]
+        contents.append(sorted(files, key=lambda file: (file["ds"][0].as_py(), file["user_id"][0].as_py())))
+
+    assert len(contents[0]) == 4
+    assert all(one.equals(other) for one, other in zip(*contents, strict=True))
+
+
+def test_what_was_built_is_remembered_also_where_it_was_empty(
+    lake: Lake, visits: Callable[[Rows], DataFrame]
+) -> None:
+    lake.replace_days(visits([]), VISITS, (DAY, NEXT_DAY), "digest")
+
+    assert lake.built_days(VISITS, "digest") == [(DAY, NEXT_DAY)]
+    assert lake.built_days(VISITS, "another config") == []
+
+
+def test_a_table_gains_the_columns_that_its_schema_gained(
+    lake: Lake, visits: Callable[[Rows], DataFrame], spark: SparkSession
+) -> None:
+    lake.replace_days(visits([(DAY, "a", 1)]), VISITS, (DAY, DAY))
+    wider = Table("visits", "", "day", ("user_id",), (*VISITS.columns, Column("spend", "long", "cents")))
+
+    new = spark.createDataFrame([(NEXT_DAY, "b", 2, 30)], "ds date, user_id string, count long, spend long")
+    lake.replace_days(new, wider, (NEXT_DAY, NEXT_DAY))
+
+    assert [row.spend for row in lake.read(spark, wider).orderBy("ds").collect()] == [None, 30]
+    assert content(lake, wider) == [(DAY, "a", 1, None), (NEXT_DAY, "b", 2, 30)]
+
+
+def test_records_of_a_run_replace_only_their_own(lake: Lake) -> None:
+    for run, count in (("r1", 1), ("r2", 2), ("r1", 3)):
+        lake.append(VISITS, [{"ds": DAY, "user_id": run, "count": count}], replacing={"user_id": run})
+
+    assert content(lake) == [(DAY, "r1", 3), (DAY, "r2", 2)]
+
+
+def test_every_snapshot_names_its_run_and_what_it_read(
+    lake: Lake, visits: Callable[[Rows], DataFrame], spark: SparkSession
+) -> None:
+    lake.lineage = {"run-id": "r1"}
+    lake.replace_days(visits([(DAY, "a", 1)]), VISITS, (DAY, DAY))
+    copies = Table("copies", "", "day", ("user_id",), VISITS.columns)
+
+    lake.replace_days(lake.read(spark, VISITS), copies, (DAY, DAY))
+
+    summary = lake.load(copies).current_snapshot().summary.additional_properties  # type: ignore[union-attr]
+    assert summary["nightshelf.run-id"] == "r1"
+    assert summary["nightshelf.inputs"] == f'{{"visits": {lake.snapshot_id(VISITS)}}}'
+
+
+def test_a_table_as_of_an_older_snapshot_can_still_be_read(
+    lake: Lake, visits: Callable[[Rows], DataFrame]
+) -> None:
+    lake.replace_days(visits([(DAY, "a", 1)]), VISITS, (DAY, DAY))
+    before = lake.snapshot_id(VISITS)
+    lake.replace_days(visits([(DAY, "b", 2)]), VISITS, (DAY, DAY))
+
+    rows = lake.read_arrow(VISITS, (DAY, DAY), before)
+
+    assert rows["user_id"].to_pylist() == ["a"]
+
+
+def test_duckdb_polars_pyiceberg_and_spark_read_the_same_rows(
+    lake: Lake, visits: Callable[[Rows], DataFrame], spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
+    rows = [(DAY, "a", 1), (NEXT_DAY, "b", 2)]
+    lake.replace_days(visits([*rows]), VISITS, (DAY, NEXT_DAY))
+    table = lake.load(VISITS)
+    files = [local_path(file) for file in lake.files(VISITS)]
+
+    by_engine = {
+        "pyiceberg": [tuple(row.values()) for row in table.scan().to_arrow().to_pylist()],
+        "duckdb": duckdb.execute("FROM read_parquet($1)", [files]).fetchall(),
+        "polars": pl.scan_iceberg(table).collect().rows(),
+        "spark": [tuple(row) for row in lake.read(spark, VISITS).collect()],
+    }
+
+    assert {engine: sorted(found) for engine, found in by_engine.items()} == dict.fromkeys(by_engine, rows)

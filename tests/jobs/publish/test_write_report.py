@@ -1,0 +1,148 @@
+import json
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.lake.lake import Lake
+from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
+from jobs.logs.tables import INGEST_COUNTS, QUARANTINE
+from jobs.publish.plots import Scale, calibration_plot, format_number, learning_curve
+from jobs.publish.publish_run import publish_run
+from jobs.publish.write_report import best_role, report_path, write_report
+from jobs.stage import make_run
+from tests.jobs.publish.conftest import WriteNight, replace_day
+
+DAY = date(2017, 5, 1)
+CURVE = [{"mean_prediction": 0.01, "mean_label": 0.02, "weight": 5.0},
+         {"mean_prediction": 0.5, "mean_label": 0.4, "weight": 5.0}]  # fmt: skip
+
+
+@pytest.fixture
+def learned(lake: Lake, home: Path) -> Callable[[str], None]:
+    """Writes what training and evaluation leave of a run."""
+
+    def write(run_id: str) -> None:
+        days = dict.fromkeys(("trained_through", "judged_from", "judged_to"), DAY)
+        judgement = {"status": "promoted", "reason": "better than constant"}
+        model = {"run_id": run_id, "model_version": "m1", "example_count": 12_345, **days, **judgement}
+        replace_day(lake, MODEL_RUNS, DAY, [model])
+        measured = {"run_id": run_id, "task": "purchase", "metric": "auc", "example_count": 99}
+        replace_day(lake, TASK_METRICS, DAY, [
+            {**measured, "model_version": "m1", "role": "candidate", "value": 0.8125},
+            {**measured, "model_version": "constant", "role": "constant", "value": 0.5},
+        ])  # fmt: skip
+        folder = home / "models" / "small" / "m1"
+        folder.mkdir(parents=True)
+        steps = [
+            {"step": n, "loss": 1 / n, "task_losses": {"purchase": 2 / n}, "rows_per_second": 1e4}
+            for n in (1, 2)
+        ]
+        (folder / "history.jsonl").write_text("\n".join(map(json.dumps, steps)))
+        (folder / "metrics.json").write_text(json.dumps({"purchase": {"calibration_curve": CURVE}}))
+
+    return write
+
+
+def test_a_published_night_is_told_in_full(
+    lake: Lake, write_night: WriteNight, record_stage: Callable[..., None], learned: Callable[[str], None]
+) -> None:
+    run = write_night(DAY, "r1")
+    learned("r1")
+    record_stage(run, "ingest")
+    of_file = {"source": "transactions.parquet"}
+    counts = {"read": 10, "kept": 9, "duplicate": 0, "late_held": 0, "quarantined": 1}
+    replace_day(lake, INGEST_COUNTS, DAY, [{**of_file, **counts}])
+    replace_day(lake, QUARANTINE, DAY, [{**of_file, "row": "{}", "reason": "price is negative"}])
+    publish_run(run, lake)
+
+    write_report(run, lake)
+
+    page = report_path(run).read_text()
+    expected = (
+        "Monday, 1 May 2017", "published", "ingest", "price is negative", "every row has a reason",
+        "12,345 examples", "better than constant", "0.812", "Bread &amp; butter", "bought &lt;often&gt;",
+    )  # fmt: skip
+    assert [text for text in expected if text not in page] == []
+    assert page.count("<svg") == 3
+    assert "class=missing" not in page
+
+
+def test_a_page_needs_no_network(lake: Lake, write_night: WriteNight) -> None:
+    run = write_night(DAY, "r1")
+    publish_run(run, lake)
+
+    write_report(run, lake)
+
+    assert not re.findall(r"(?:src|href)=|url\(|@import|<script|https?://", report_path(run).read_text())
+
+
+def test_a_failed_run_says_what_failed_and_what_is_missing(
+    lake: Lake, small_scenario: Path, record_stage: Callable[..., None]
+) -> None:
+    run = make_run(str(small_scenario), DAY, "r1")
+    record_stage(run, "ingest", "failed", "ValueError: <transactions.parquet> is cut")
+
+    write_report(run, lake)
+
+    page = report_path(run).read_text()
+    expected = (
+        "ingest failed; the tables published before keep serving",
+        "&lt;transactions.parquet&gt; is cut",
+        "Nothing was read from the log",
+        "No model was trained",
+        "No recommendations were made",
+    )
+    assert [text for text in expected if text not in page] == []
+
+
+def test_a_run_of_which_nothing_is_known_still_has_a_report(lake: Lake, small_scenario: Path) -> None:
+    run = make_run(str(small_scenario), DAY, "r1")
+
+    write_report(run, lake)
+
+    assert "not published" in report_path(run).read_text()
+
+
+@pytest.mark.parametrize(
+    ("row", "best"),
+    [
+        ({"metric": "auc", "candidate": 0.8, "constant": 0.5}, "candidate"),
+        ({"metric": "log_loss", "candidate": 0.8, "constant": 0.5}, "constant"),
+        ({"metric": "calibration", "candidate": 1.3, "serving": 0.9}, "serving"),
+        ({"metric": "auc"}, None),
+    ],
+)
+def test_the_best_role(row: dict[str, Any], best: str | None) -> None:
+    assert best_role(row) == best
+
+
+def test_a_learning_curve_leaves_out_what_is_no_number() -> None:
+    plot = learning_curve("loss", [(1, 3.0), (2, float("nan")), (3, 1.0)])
+
+    assert plot.path.count(",") == 2
+    assert learning_curve("loss", [(1, float("nan"))]).path
+
+
+def test_small_probabilities_are_drawn_on_a_logarithmic_scale() -> None:
+    plot = calibration_plot("purchase", CURVE)
+
+    assert plot is not None
+    assert [tick.text for tick in plot.x_ticks] == ["0.01", "0.1"]
+    assert calibration_plot("coupon", []) is None
+
+
+def test_ticks_are_round_and_inside() -> None:
+    ticks = Scale(0.03, 0.97, 0, 100).ticks()
+
+    assert [tick.text for tick in ticks] == ["0.2", "0.4", "0.6", "0.8"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.03125, "0.0312"), (1.25, "1.25"), (41_300, "41,300"), (0.00001, "1e-05")]
+)
+def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
+    assert format_number(value) == text

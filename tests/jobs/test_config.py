@@ -1,0 +1,113 @@
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from jobs.config import CONF_FOLDER, ConfigError, load_runtime, load_scenario
+from jobs.stage import make_run
+
+GROCERY = (CONF_FOLDER / "grocery.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> Callable[[str], list[str]]:
+    """Loads a scenario's text and returns its problems, without the folder of the file."""
+
+    def load(text: str) -> list[str]:
+        path = tmp_path / "shop.yaml"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            load_scenario(str(path))
+        return [problem.removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
+
+    return load
+
+
+@pytest.mark.parametrize(
+    "scenario", sorted(file.stem for file in CONF_FOLDER.glob("*.yaml") if file.stem != "local")
+)
+def test_every_scenario_of_the_project_is_valid(scenario: str) -> None:
+    assert load_scenario(scenario).name == scenario
+
+
+def test_an_unknown_scenario_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"no scenario 'grocry': conf/ has .*grocery"):
+        load_scenario("grocry")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "problem"),
+    [
+        pytest.param("bought_before:", "bougt_before:", "did you mean 'bought_before'?", id="misspelled key"),
+        pytest.param("training_weeks: 13", "training_weeks: 0", "greater than 0, got 0", id="out of range"),
+        pytest.param("training_weeks: 13", "training_weeks: many", "valid integer", id="wrong type"),
+        pytest.param("head: multilabel", "head: multilable", "got 'multilable'", id="unknown value"),
+        pytest.param("  validation_days: 7\n", "", "validation_days: Field required", id="missing key"),
+        pytest.param("purchase: 1.0}", "purchases: 1.0}", "unknown tasks ['purchases']", id="unknown task"),
+        pytest.param("last_day: 2017", "last_day: 2016", "is before first_day", id="days reversed"),
+        pytest.param("at_most: 0}", "at_least: null}", "needs at_least or at_most", id="check without bound"),
+        pytest.param("name: grocery", "name: ../grocery", "lower-case letters", id="a name that is a path"),
+    ],
+)
+def test_an_error_names_the_line_and_what_to_do(
+    problems: Callable[[str], list[str]], right: str, wrong: str, problem: str
+) -> None:
+    assert right in GROCERY
+
+    found = problems(GROCERY.replace(right, wrong, 1))
+
+    assert any(line.startswith("shop.yaml:") and problem in line for line in found), found
+
+
+def test_the_line_of_an_error_is_its_line_in_the_file(problems: Callable[[str], list[str]]) -> None:
+    line = next(n for n, text in enumerate(GROCERY.splitlines(), 1) if "bought_before:" in text)
+
+    found = problems(GROCERY.replace("bought_before:", "bougt_before:"))
+
+    assert f"shop.yaml:{line}: candidates.bougt_before: unknown key: did you mean 'bought_before'?" in found
+
+
+def test_all_errors_are_told_at_once(problems: Callable[[str], list[str]]) -> None:
+    spoiled = GROCERY.replace("training_weeks: 13", "training_weeks: 0").replace(
+        "surface: home", "surfice: home"
+    )
+
+    found = "\n".join(problems(spoiled))
+
+    assert "training_weeks" in found
+    assert "did you mean 'surface'" in found
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [", "just words"])
+def test_what_is_no_mapping_is_refused_with_its_file(problems: Callable[[str], list[str]], text: str) -> None:
+    assert problems(text)[0].startswith("shop.yaml:")
+
+
+@pytest.mark.parametrize(
+    "day", [date(2016, 12, 31), date(2018, 1, 1)], ids=["before the log", "after the log"]
+)
+def test_a_date_outside_the_log_is_refused(home: Path, day: date) -> None:
+    with pytest.raises(ConfigError, match=f"--date {day}: the log of grocery has the days 2017-01-01 to"):
+        make_run("grocery", day)
+
+
+def test_a_digest_changes_with_its_sections_alone(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(GROCERY.replace("training_weeks: 13", "training_weeks: 12"), encoding="utf-8")
+
+    one, other = load_scenario("grocery"), load_scenario(str(path))
+
+    assert one.digest("logs", "features") == other.digest("logs", "features")
+    assert one.digest("logs", "examples") != other.digest("logs", "examples")
+
+
+def test_another_runtime_is_chosen_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("master: spark://host:7077\ndriver_memory: 8g\nshuffle_partitions: 64\n")
+
+    monkeypatch.setenv("NIGHTSHELF_RUNTIME", str(path))
+
+    assert load_runtime().master == "spark://host:7077"
