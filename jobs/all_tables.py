@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jobs.candidates.tables import TABLES as CANDIDATE_TABLES
 from jobs.config import ScenarioConfig, load_scenario
+from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
 from jobs.features.tables import TILE_TABLES, feature_tables
 from jobs.lake.columns import Table
 from jobs.learn.tables import TABLES as LEARN_TABLES
@@ -33,6 +34,7 @@ def tables_by_stage(scenario: ScenarioConfig) -> dict[str, tuple[Table, ...]]:
         "tiles": TILE_TABLES,
         "features": feature_tables(scenario.features),
         "candidates": CANDIDATE_TABLES,
+        "examples": (examples(scenario), campaign_examples(scenario), VOCABULARIES),
         "train and evaluate": LEARN_TABLES,
         "recommend": RECOMMEND_TABLES,
         "publish": PUBLISH_TABLES,

@@ -71,12 +71,14 @@ class FeaturesConfig(StrictModel):
         if list(windows) != sorted(set(windows)):
             raise ValueError(f"windows_days must rise, got {list(windows)}")
         if 28 not in windows:
-            raise ValueError(f"windows_days must hold 28, which popularity and prices are measured in, got {windows}")
+            raise ValueError(
+                f"windows_days must hold 28, which popularity and prices are measured in, got {windows}"
+            )
         return windows
 
 
 class CandidatesConfig(StrictModel):
-    """Quota of each channel per user; items ever sold in lines of more than `max_line_quantity` are left out."""
+    """Quota of each channel per user; items sold in lines of more than `max_line_quantity` are left out."""
 
     bought_before: PositiveInt
     popular: PositiveInt
@@ -109,7 +111,7 @@ class PromotionRule(StrictModel):
 
 
 class LearnConfig(StrictModel):
-    """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once itself."""
+    """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once."""
 
     validation_days: PositiveInt
     refit: bool
@@ -132,7 +134,7 @@ class CheckConfig(StrictModel):
     """A bound on what is about to be published; a failed blocking check leaves yesterday's tables serving."""
 
     name: str
-    table: str
+    table: Literal["recommendations", "coupon_recommendations", "item_complements", "user_profiles"]
     measure: Literal["row_count", "user_share", "null_share", "duplicate_keys", "rows_against_trailing_mean"]
     column: str | None = None
     at_least: float | None = None
@@ -175,7 +177,9 @@ class ScenarioConfig(StrictModel):
         tasks = {task.name for task in self.model.tasks}
         named = {*self.recommend.utility, self.learn.promotion.task}
         if unknown := sorted(named - tasks):
-            raise ValueError(f"recommend.utility and learn.promotion.task name unknown tasks {unknown}: {sorted(tasks)}")
+            raise ValueError(
+                f"recommend.utility and learn.promotion.task name unknown tasks {unknown}: {sorted(tasks)}"
+            )
         if self.learn.validation_days >= 7 * self.examples.training_weeks:
             raise ValueError("learn.validation_days leave no days to train on: raise examples.training_weeks")
         return self
@@ -192,8 +196,8 @@ class RuntimeConfig(StrictModel):
     master: str
     driver_memory: str
     shuffle_partitions: PositiveInt
-    spark_settings: dict[str, str] = {}
-    catalog: dict[str, str] = {}
+    spark_settings: dict[str, str] = Field(default_factory=dict)
+    catalog: dict[str, str] = Field(default_factory=dict)
     torchrun_arguments: tuple[str, ...] = ()
     rendezvous_timeout_seconds: NonNegativeInt = 600
     min_free_disk_gib: PositiveFloat = 5.0

@@ -41,7 +41,7 @@ _PAIR = ("ds", "user_id", "item_id")
 
 
 def add_anchor(purchases: DataFrame, every_days: int) -> DataFrame:
-    """Adds `anchor`, the day of the staggered anchor whose label window [anchor, anchor + every_days) holds `ds`."""
+    """Adds `anchor`: the staggered anchor whose label window [anchor, anchor + every_days) holds `ds`."""
     slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
     since_anchor = F.pmod(F.unix_date("ds") - slot, F.lit(every_days)).cast("int")
     return purchases.withColumn("anchor", F.date_sub("ds", since_anchor))
@@ -59,7 +59,7 @@ def make_bought(user_item_days: DataFrame, excluded: DataFrame, every_days: int)
 
 
 def sample_candidates(proposed: DataFrame, bought: DataFrame, rate: float) -> DataFrame:
-    """Merges channels; keeps every pair that was bought and others with probability `rate`, by a hash of the pair."""
+    """Merges channels; keeps every bought pair, and others with probability `rate` by a hash of the pair."""
     marked = proposed.join(bought.select(*_PAIR, F.lit(True).alias("is_bought")), list(_PAIR), "left")
     in_sample = F.pmod(F.xxhash64(*_PAIR), F.lit(1_000_000)) < round(rate * 1_000_000)
     merged = merge_channels(marked.where(F.col("is_bought") | in_sample), "is_bought")
@@ -68,9 +68,11 @@ def sample_candidates(proposed: DataFrame, bought: DataFrame, rate: float) -> Da
 
 
 def measure_recall(candidates: DataFrame, bought: DataFrame, users: DataFrame) -> DataFrame:
-    """Recall of each channel per anchor day; `users` (ds, user_id) are those that had a chance to be proposed for."""
+    """Recall of each channel per anchor day; `users` (ds, user_id) are those that were proposed for."""
     masks = {**BIT, "union": sum(BIT.values())}
-    all_masks = F.array(*[F.struct(F.lit(name).alias("name"), F.lit(bit).alias("bit")) for name, bit in masks.items()])
+    all_masks = F.array(
+        *[F.struct(F.lit(name).alias("name"), F.lit(bit).alias("bit")) for name, bit in masks.items()]
+    )
     pairs = bought.select(*_PAIR).join(users, ["ds", "user_id"], "left_semi")
     by_mask = (
         pairs.join(candidates.select(*_PAIR, "channels"), list(_PAIR), "left")
@@ -105,7 +107,9 @@ def build_candidates(run: Run, lake: Lake) -> RowCounts:
             promoted=promoted_share(lake.read(spark, PROMOTIONS), as_of_days, window),
             levels=item_levels(lake.read(spark, ITEMS)),
         )
-        bought = make_bought(_purchases_of(lake, days, run), excluded, window).where(F.col("ds").between(*days))
+        bought = make_bought(_purchases_of(lake, days, run), excluded, window).where(
+            F.col("ds").between(*days)
+        )
         proposed = propose(as_of, excluded, scenario.candidates)
         candidates = sample_candidates(proposed, bought, scenario.examples.negative_sampling_rate)
         counts["candidates"] += lake.replace_days(candidates, CANDIDATES, days, digest)

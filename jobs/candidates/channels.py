@@ -19,7 +19,7 @@ _PROMOTED_TYPES, _PROMOTED_PER_TYPE = 60, 5  # promotions are looked for where t
 
 @dataclass(frozen=True)
 class AsOf:
-    """The features as of some days that channels draw from; `promoted` is item_id, ds, display_share, mailer_share."""
+    """The features as of some days that channels draw from; `promoted` comes from `promoted_share`."""
 
     user_item: DataFrame
     user_category: DataFrame
@@ -29,7 +29,7 @@ class AsOf:
 
 
 def propose(as_of: AsOf, excluded: DataFrame, config: CandidatesConfig) -> DataFrame:
-    """(ds, user_id, item_id, channel): what each channel proposes, by its bit, without `excluded` (item_id, since)."""
+    """(ds, user_id, item_id, channel): what each channel proposes, by its bit, without `excluded` items."""
     category_ids = as_of.levels.select("item_id", "department_id", "type_id")
     ranks = ("item_rank", "item_rank_in_department", "item_rank_in_type", "item_user_count_28d")
     items = as_of.items.select("ds", "item_id", *ranks).join(F.broadcast(category_ids), "item_id", "left")
@@ -42,7 +42,10 @@ def propose(as_of: AsOf, excluded: DataFrame, config: CandidatesConfig) -> DataF
         "popular_in_type": _popular_in(as_of.user_category, items, "type", *by_type),
         "on_promotion": _on_promotion(as_of.user_category, items, as_of.promoted, config),
     }
-    frames = [channels[name].select("ds", "user_id", "item_id", F.lit(bit).alias("channel")) for name, bit in BIT.items()]
+    frames = [
+        channels[name].select("ds", "user_id", "item_id", F.lit(bit).alias("channel"))
+        for name, bit in BIT.items()
+    ]
     return without_excluded(reduce(DataFrame.unionByName, frames), excluded)
 
 
@@ -59,13 +62,13 @@ def without_excluded(pairs: DataFrame, excluded: DataFrame) -> DataFrame:
 
 
 def excluded_items(item_days: DataFrame, max_line_quantity: int) -> DataFrame:
-    """(item_id, since): items sold in a line of more units than that, and the first day on which they were."""
+    """(item_id, since): items sold in a line of more units than that, and the first day of it."""
     large = item_days.where(F.col("max_line_quantity") > max_line_quantity)
     return large.groupBy("item_id").agg(F.min("ds").alias("since"))
 
 
 def promoted_share(promotions: DataFrame, days: DataFrame, window_days: int) -> DataFrame:
-    """(ds, item_id, display_share, mailer_share): mean shares of shops over the label window [ds, ds + window_days).
+    """(ds, item_id, display_share, mailer_share): mean shares over the label window [ds, ds + window_days).
 
     Placements are plans: those that begin within the window are known at its start. A day of the window
     without a placement counts as a share of 0.
@@ -92,9 +95,13 @@ def _popular(user_category: DataFrame, items: DataFrame, config: CandidatesConfi
 def _popular_in(
     user_category: DataFrame, items: DataFrame, level: str, num_categories: int, per_category: int
 ) -> DataFrame:
-    favourites = user_category.where((F.col("level") == level) & (F.col("user_category_rank") <= num_categories))
+    favourites = user_category.where(
+        (F.col("level") == level) & (F.col("user_category_rank") <= num_categories)
+    )
     top = items.where(F.col(f"item_rank_in_{level}") <= per_category)
-    return favourites.select("ds", "user_id", F.col("category_id").alias(f"{level}_id")).join(top, ["ds", f"{level}_id"])
+    return favourites.select("ds", "user_id", F.col("category_id").alias(f"{level}_id")).join(
+        top, ["ds", f"{level}_id"]
+    )
 
 
 def _on_promotion(
@@ -109,4 +116,6 @@ def _on_promotion(
     ).join(offers, ["ds", "type_id"])
     strength = F.col("interest") * F.col("item_user_count_28d")
     best_first = Window.partitionBy("ds", "user_id").orderBy(strength.desc(), "item_id")
-    return pairs.withColumn("_rank", F.row_number().over(best_first)).where(F.col("_rank") <= config.on_promotion)
+    return pairs.withColumn("_rank", F.row_number().over(best_first)).where(
+        F.col("_rank") <= config.on_promotion
+    )

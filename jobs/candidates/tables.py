@@ -4,7 +4,7 @@ from jobs.lake.columns import Column, Table
 
 CANDIDATES = Table(
     name="candidates",
-    meaning="What would have been considered for each user anchored on the day: all that was bought, a sample of the rest.",
+    meaning="What was considered for users anchored on the day: what they bought, a sample of the rest.",
     ds_is="anchor day",
     key=("user_id", "item_id"),
     columns=(

@@ -111,8 +111,8 @@ def lineage(
     if as_json:
         typer.echo(json.dumps(ancestor.to_json(), indent=2))
     else:
-        console = Console()
-        console.print(as_tree(ancestor), highlight=False, width=None if console.is_terminal else 200)
+        width = None if sys.stdout.isatty() else 200
+        Console(width=width).print(as_tree(ancestor), highlight=False)
 
 
 def _print_answer(answer: "Answer", chosen: Format) -> None:

@@ -53,9 +53,13 @@ def label_pairs(candidates: DataFrame, bought: DataFrame) -> DataFrame:
 
 
 def label_interest(
-    user_item_days: DataFrame, levels: DataFrame, users: DataFrame, departments: Sequence[str], window_days: int
+    user_item_days: DataFrame,
+    levels: DataFrame,
+    users: DataFrame,
+    departments: Sequence[str],
+    window_days: int,
 ) -> DataFrame:
-    """(ds, user_id, label_category_interest): per department, 1 if the user bought from it in the label window."""
+    """(ds, user_id, label_category_interest): per department, 1 if bought from in the label window."""
     bought_from = (
         add_anchor(user_item_days, window_days)
         .join(F.broadcast(levels.select("item_id", "department_id")), "item_id")
@@ -89,11 +93,15 @@ def label_campaigns(members: DataFrame, events: DataFrame) -> DataFrame:
 
 
 def campaign_affinity(members: DataFrame, coupons: DataFrame, purchases: DataFrame) -> DataFrame:
-    """(user_id, campaign_id, campaign_affinity): lines of the campaign's products that the member bought before it.
+    """(user_id, campaign_id, campaign_affinity): earlier lines of the member with the campaign's products.
 
     `members` have the anchor in `ds`; only purchases of earlier days count.
     """
-    products = coupons.where(F.col("kind") == "coupon").select(F.col("promotion_id").alias("campaign_id"), "item_id").distinct()
+    products = (
+        coupons.where(F.col("kind") == "coupon")
+        .select(F.col("promotion_id").alias("campaign_id"), "item_id")
+        .distinct()
+    )
     lines = purchases.select("user_id", "item_id", F.col("ds").alias("day"), "line_count")
     matched = (
         members.select("ds", "user_id", "campaign_id")
@@ -101,18 +109,26 @@ def campaign_affinity(members: DataFrame, coupons: DataFrame, purchases: DataFra
         .where(F.col("day") < F.col("ds"))
         .join(F.broadcast(products), ["campaign_id", "item_id"])
     )
-    return matched.groupBy("user_id", "campaign_id").agg(F.sum("line_count").cast("double").alias("campaign_affinity"))
+    return matched.groupBy("user_id", "campaign_id").agg(
+        F.sum("line_count").cast("double").alias("campaign_affinity")
+    )
 
 
 def finish_examples(rows: DataFrame, table: Table, kind: str) -> DataFrame:
     """Gives rows of one kind all columns of the table (null where the kind has none) and their id."""
-    parts = [F.coalesce(F.col(name), F.lit("")) for name in ("user_id", "item_id", "campaign_id") if name in rows.columns]
-    identified = rows.withColumns({
-        "example_kind": F.lit(kind),
-        "example_id": F.xxhash64(F.lit(kind), "ds", *parts),
-        "sampling_rate": F.col("sampling_rate") if "sampling_rate" in rows.columns else F.lit(1.0),
-        "from_candidates": F.col("from_candidates") if "from_candidates" in rows.columns else F.lit(True),
-    })
+    parts = [
+        F.coalesce(F.col(name), F.lit(""))
+        for name in ("user_id", "item_id", "campaign_id")
+        if name in rows.columns
+    ]
+    identified = rows.withColumns(
+        {
+            "example_kind": F.lit(kind),
+            "example_id": F.xxhash64(F.lit(kind), "ds", *parts),
+            "sampling_rate": F.col("sampling_rate") if "sampling_rate" in rows.columns else F.lit(1.0),
+            "from_candidates": F.col("from_candidates") if "from_candidates" in rows.columns else F.lit(True),
+        }
+    )
     present = set(identified.columns)
     return identified.select(
         [
@@ -125,9 +141,17 @@ def finish_examples(rows: DataFrame, table: Table, kind: str) -> DataFrame:
 def make_vocabularies(rows: DataFrame, config: ScenarioConfig, run_date: date) -> DataFrame:
     """Values of each id field seen at least `min_count` times, the most frequent first."""
     fields = config.model.id_fields
-    pairs = F.explode(F.array(*[F.struct(F.lit(f.name).alias("field"), F.col(f.name).alias("value")) for f in fields]))
+    pairs = F.explode(
+        F.array(*[F.struct(F.lit(f.name).alias("field"), F.col(f.name).alias("value")) for f in fields])
+    )
     enough = F.create_map(*[part for field in fields for part in (F.lit(field.name), F.lit(field.min_count))])
-    counted = rows.select(pairs.alias("pair")).select("pair.*").where("value is not null").groupBy("field", "value").count()
+    counted = (
+        rows.select(pairs.alias("pair"))
+        .select("pair.*")
+        .where("value is not null")
+        .groupBy("field", "value")
+        .count()
+    )
     order = Window.partitionBy("field").orderBy(F.desc("count"), "value")
     frequent = counted.where(F.col("count") >= enough[F.col("field")])
     return frequent.withColumn("row", F.row_number().over(order) + 1).withColumn("ds", F.lit(run_date))
@@ -151,25 +175,33 @@ def read_frames(spark: SparkSession, lake: Lake, config: ScenarioConfig, days: D
 
 def department_names(levels: DataFrame) -> list[str]:
     """All departments, sorted: the labels of category_interest, in this order."""
-    names = levels.select("department_id").where("department_id is not null").distinct().orderBy("department_id")
+    names = (
+        levels.select("department_id").where("department_id is not null").distinct().orderBy("department_id")
+    )
     return [row.department_id for row in names.collect()]
 
 
 def build_examples(run: Run, lake: Lake) -> RowCounts:
-    """Builds the missing anchors and campaigns that have closed, and the vocabularies; returns rows per table."""
+    """Builds the missing anchors and campaigns that have closed, and vocabularies; returns rows per table."""
     spark, config = start_spark(run.runtime), run.scenario
     table, campaign_table = examples(config), campaign_examples(config)
     digest = f"{candidates_digest(run)}-{config.digest('model')}"
     counts = {table.name: 0, campaign_table.name: 0}
     anchors = training_anchor_days(run)
     for days in days_to_build(anchors, lake.built_days(table, digest)):
-        counts[table.name] += lake.replace_days(_user_day_examples(spark, run, lake, days), table, days, digest)
+        counts[table.name] += lake.replace_days(
+            _user_day_examples(spark, run, lake, days), table, days, digest
+        )
     for days in days_to_build((config.logs.first_day, run.date), lake.built_days(campaign_table, digest)):
         rows = _campaign_examples(spark, run, lake, days)
         counts[campaign_table.name] += lake.replace_days(rows, campaign_table, days, digest)
     if config.model.id_fields:
         columns = [field.name for field in config.model.id_fields]
-        seen = lake.read(spark, table, anchors).select(columns).unionByName(lake.read(spark, campaign_table).select(columns))
+        seen = (
+            lake.read(spark, table, anchors)
+            .select(columns)
+            .unionByName(lake.read(spark, campaign_table).select(columns))
+        )
         vocabularies = make_vocabularies(seen, config, run.date)
         counts["vocabularies"] = lake.replace_days(vocabularies, VOCABULARIES, (run.date, run.date), digest)
     return counts
@@ -184,12 +216,18 @@ def _user_day_examples(spark: SparkSession, run: Run, lake: Lake, days: DayRange
     purchases = lake.read(spark, USER_ITEM_DAYS, (days[0], days[1] + timedelta(days=window - 1)))
     anchored = frames.user_category.select("ds", "user_id").distinct()
     in_range = F.col("ds").between(*days)
-    bought = make_bought(purchases, excluded, window).where(in_range).join(anchored, ["ds", "user_id"], "left_semi")
+    bought = (
+        make_bought(purchases, excluded, window)
+        .where(in_range)
+        .join(anchored, ["ds", "user_id"], "left_semi")
+    )
     pairs = label_pairs(lake.read(spark, CANDIDATES, days), bought)
     pairs = add_item_features(pairs, frames, config.features, wanted)
     user_days = label_interest(purchases, frames.levels, anchored, department_names(frames.levels), window)
     user_days = add_user_features(user_days, frames.users, config.features, wanted)
-    return finish_examples(pairs, table, "user_item").unionByName(finish_examples(user_days, table, "user_day"))
+    return finish_examples(pairs, table, "user_item").unionByName(
+        finish_examples(user_days, table, "user_day")
+    )
 
 
 def _campaign_examples(spark: SparkSession, run: Run, lake: Lake, days: DayRange) -> DataFrame:
@@ -197,11 +235,15 @@ def _campaign_examples(spark: SparkSession, run: Run, lake: Lake, days: DayRange
     config = run.scenario
     first = config.logs.first_day + timedelta(days=1)
     history = (config.logs.first_day, run.date)
-    members = lake.read(spark, CAMPAIGN_MEMBERS).where(F.col("valid_to").between(*days) & (F.col("valid_from") >= first))
+    members = lake.read(spark, CAMPAIGN_MEMBERS).where(
+        F.col("valid_to").between(*days) & (F.col("valid_from") >= first)
+    )
     labelled = label_campaigns(members, lake.read(spark, EVENTS, history))
     users = lake.read(spark, user_features(config.features), (first, run.date))
     featured = add_user_features(labelled, users, config.features, config.model.columns)
-    affinity = campaign_affinity(labelled, lake.read(spark, PROMOTIONS), lake.read(spark, USER_ITEM_DAYS, history))
+    affinity = campaign_affinity(
+        labelled, lake.read(spark, PROMOTIONS), lake.read(spark, USER_ITEM_DAYS, history)
+    )
     featured = featured.join(affinity, ["user_id", "campaign_id"], "left").fillna(0.0, ["campaign_affinity"])
     finished = finish_examples(featured, campaign_examples(config), "user_campaign")
     closes = featured.select("user_id", "campaign_id", "closes_on")

@@ -1,4 +1,4 @@
-"""What the model may read of an example: the columns of the feature tables, under the names they have there."""
+"""What the model may read of an example: the columns of the feature tables."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig
-from jobs.features.tables import category_features, item_features, user_category_features, user_features, user_item_features
+from jobs.features.tables import (
+    category_features,
+    item_features,
+    user_category_features,
+    user_features,
+    user_item_features,
+)
 from jobs.lake.columns import Table
 
 ITEM_COLUMNS = ("department_id", "category_id", "type_id", "brand")
@@ -45,7 +51,7 @@ def _sources(config: FeaturesConfig) -> list[tuple[Table, dict[str, str]]]:
 
 @dataclass(frozen=True)
 class FeatureFrames:
-    """The feature tables as of the days of the pairs; `promoted`: ds, item_id, display_share, mailer_share."""
+    """The feature tables as of the days of the pairs."""
 
     users: DataFrame
     items: DataFrame
@@ -56,10 +62,14 @@ class FeatureFrames:
     levels: DataFrame
 
 
-def add_item_features(pairs: DataFrame, frames: FeatureFrames, config: FeaturesConfig, wanted: Iterable[str]) -> DataFrame:
+def add_item_features(
+    pairs: DataFrame, frames: FeatureFrames, config: FeaturesConfig, wanted: Iterable[str]
+) -> DataFrame:
     """Adds the wanted features to (ds, user_id, item_id, ...): one equality join per feature table."""
     wanted = set(wanted)
-    user, item, user_item, user_type, user_department, type_, department = (renames for _, renames in _sources(config))
+    user, item, user_item, user_type, user_department, type_, department = (
+        renames for _, renames in _sources(config)
+    )
     levels = frames.levels.select("item_id", *ITEM_COLUMNS)
     joined = pairs.join(F.broadcast(levels), "item_id", "left")
     at_level = _at_level(frames.user_category, "type"), _at_level(frames.user_category, "department")
@@ -76,7 +86,9 @@ def add_item_features(pairs: DataFrame, frames: FeatureFrames, config: FeaturesC
     return with_weekday(joined.fillna(0.0, promoted) if promoted else joined)
 
 
-def add_user_features(rows: DataFrame, users: DataFrame, config: FeaturesConfig, wanted: Iterable[str]) -> DataFrame:
+def add_user_features(
+    rows: DataFrame, users: DataFrame, config: FeaturesConfig, wanted: Iterable[str]
+) -> DataFrame:
     """Adds the wanted user features to (ds, user_id, ...)."""
     return with_weekday(_join(rows, users, ["ds", "user_id"], _sources(config)[0][1], set(wanted)))
 
@@ -86,9 +98,13 @@ def with_weekday(rows: DataFrame) -> DataFrame:
 
 
 def _at_level(features: DataFrame, level: str) -> DataFrame:
-    return features.where(F.col("level") == level).drop("level").withColumnRenamed("category_id", f"{level}_id")
+    return (
+        features.where(F.col("level") == level).drop("level").withColumnRenamed("category_id", f"{level}_id")
+    )
 
 
-def _join(rows: DataFrame, features: DataFrame, keys: list[str], renames: Mapping[str, str], wanted: set[str]) -> DataFrame:
+def _join(
+    rows: DataFrame, features: DataFrame, keys: list[str], renames: Mapping[str, str], wanted: set[str]
+) -> DataFrame:
     chosen = [F.col(name).alias(new_name) for name, new_name in renames.items() if new_name in wanted]
     return rows.join(features.select(*keys, *chosen), keys, "left") if chosen else rows

@@ -15,9 +15,13 @@ _BASE = (
 )
 _LABELS = (
     Column("label_purchase", "int", "1 if bought within the label window; null: not observed for this kind"),
-    Column("label_spend", "long", "value of what was bought within the label window, cents; 0 if nothing was"),
+    Column(
+        "label_spend", "long", "value of what was bought within the label window, cents; 0 if nothing was"
+    ),
     Column("label_buys_on_discount", "int", "1 if a bought line had a discount; null if nothing was bought"),
-    Column("label_category_interest", "list<int>", "per department, 1 if bought from within the label window"),
+    Column(
+        "label_category_interest", "list<int>", "per department, 1 if bought from within the label window"
+    ),
     Column("label_coupon", "int", "1 if a coupon of the campaign was redeemed"),
 )
 
@@ -31,7 +35,11 @@ def _examples(name: str, meaning: str, ds_is: str, config: ScenarioConfig) -> Ta
         meaning=meaning,
         ds_is=ds_is,
         key=("example_id",),
-        columns=(*_BASE, *[Column(name, types[name], "feature as of the anchor") for name in features], *_LABELS),
+        columns=(
+            *_BASE,
+            *[Column(name, types[name], "feature as of the anchor") for name in features],
+            *_LABELS,
+        ),
         split_by="from_candidates",
         row_group_rows=16_384,
     )
@@ -44,19 +52,25 @@ def examples(config: ScenarioConfig) -> Table:
         ValueError: if the model has a field that no feature job makes.
     """
     check_fields(config)
-    meaning = "Labelled candidates of the anchored users, and one row per user and anchor for the tasks of users."
+    meaning = (
+        "Labelled candidates of the anchored users, and one row per user and anchor for the tasks of users."
+    )
     return _examples("examples", meaning, "anchor day", config)
 
 
 def campaign_examples(config: ScenarioConfig) -> Table:
     meaning = "One row per member of a campaign, anchored on the campaign's first day."
-    return _examples("campaign_examples", meaning, "last day of the campaign, which closes its label window", config)
+    return _examples(
+        "campaign_examples", meaning, "last day of the campaign, which closes its label window", config
+    )
 
 
 def check_fields(config: ScenarioConfig) -> None:
     known = {*feature_column_types(config.features), *ITEM_COLUMNS, *[column.name for column in _BASE]}
     if unknown := sorted(set(config.model.columns) - known):
-        raise ValueError(f"model.fields name columns that no feature job makes: {unknown}; known are {sorted(known)}")
+        raise ValueError(
+            f"model.fields name columns that no feature job makes: {unknown}; known are {sorted(known)}"
+        )
 
 
 VOCABULARIES = Table(

@@ -14,7 +14,7 @@ from jobs.stage import Run
 
 
 def training_anchor_days(run: Run) -> DayRange:
-    """First and last anchor day of the training examples of a run: the label window of the last closes on its date."""
+    """First and last anchor day of a run's training examples: the last label window closes on its date."""
     window, weeks = run.scenario.examples.label_window_days, run.scenario.examples.training_weeks
     last = run.date - timedelta(days=window - 1)
     first = last - timedelta(days=7 * weeks - 1)

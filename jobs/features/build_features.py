@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig
@@ -43,18 +43,22 @@ def make_item_features(item_days: DataFrame, levels: DataFrame, run: Run, as_of:
     sums = sold_windows(item_days, ["item_id"], "item", config, first_day, as_of)
     known = sums.join(F.broadcast(levels.select("item_id", "department_id", "type_id")), "item_id", "left")
 
-    def rank_in(*group: str) -> F.Column:
+    def rank_in(*group: str) -> Column:
         window = Window.partitionBy("ds", *group).orderBy(F.desc("item_user_count_28d"), "item_id")
         return F.row_number().over(window).cast("long")
 
-    featured = known.withColumns({
-        "item_price_28d": F.try_divide(F.col("item_spend_28d"), F.col("item_quantity_28d")),
-        "item_discount_share_28d": F.try_divide(F.col("item_discount_line_count_28d"), F.col("item_line_count_28d")),
-        "item_repeat_share": 1 - F.try_divide(F.col("item_new_user_count"), F.col("item_user_count")),
-        "item_rank": rank_in(),
-        "item_rank_in_department": rank_in("department_id"),
-        "item_rank_in_type": rank_in("type_id"),
-    })
+    featured = known.withColumns(
+        {
+            "item_price_28d": F.try_divide(F.col("item_spend_28d"), F.col("item_quantity_28d")),
+            "item_discount_share_28d": F.try_divide(
+                F.col("item_discount_line_count_28d"), F.col("item_line_count_28d")
+            ),
+            "item_repeat_share": 1 - F.try_divide(F.col("item_new_user_count"), F.col("item_user_count")),
+            "item_rank": rank_in(),
+            "item_rank_in_department": rank_in("department_id"),
+            "item_rank_in_type": rank_in("type_id"),
+        }
+    )
     return featured.select(item_features(config).column_names)
 
 
@@ -83,7 +87,9 @@ def make_user_category_features(
     daily = (
         add_category_levels(user_item_days, levels, USER_LEVELS)
         .groupBy("user_id", "level", "category_id", "ds")
-        .agg(F.sum("line_count").alias("line_count"), F.sum("discount_line_count").alias("discount_line_count"))
+        .agg(
+            F.sum("line_count").alias("line_count"), F.sum("discount_line_count").alias("discount_line_count")
+        )
     )
     return windows_as_of(daily, as_of, USER_CATEGORY, user_category_features(config), config)
 
@@ -107,7 +113,7 @@ def build_features(run: Run, lake: Lake) -> RowCounts:
 
 
 def features_digest(run: Run) -> str:
-    """Features depend on these settings alone: the window staggers the anchors, the quota bounds the pairs kept."""
+    """Features depend on these alone: the label window staggers the anchors, the quota bounds the pairs."""
     window, top = run.scenario.examples.label_window_days, run.scenario.candidates.bought_before
     return f"{run.scenario.digest('logs', 'features')}-{window}-{top}"
 
@@ -128,7 +134,9 @@ def _make(spark: SparkSession, run: Run, lake: Lake, table: Table, days: DayRang
         make = make_item_features if table.name == "item_features" else make_category_features
         return make(lake.read(spark, ITEM_DAYS, history), levels, run, days)
     user_days = lake.read(spark, USER_DAYS, history)
-    as_of = staggered_anchors(user_days.select("user_id").distinct(), days, run.scenario.examples.label_window_days)
+    as_of = staggered_anchors(
+        user_days.select("user_id").distinct(), days, run.scenario.examples.label_window_days
+    )
     if table.name == "user_features":
         campaigns = campaign_anchors(lake.read(spark, CAMPAIGN_MEMBERS), days)
         return make_user_features(user_days, as_of.union(campaigns).distinct(), config)

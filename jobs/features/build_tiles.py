@@ -7,7 +7,7 @@ All sums are integers, so that adding tiles in any order gives the same features
 import sys
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
@@ -20,16 +20,20 @@ from jobs.stage import RowCounts, Run, stage_main
 
 def make_user_item_days(events: DataFrame) -> DataFrame:
     """One row per (day, user, item) bought."""
-    return _purchases(events).groupBy("ds", "user_id", "item_id").agg(
-        F.count(F.lit(1)).alias("line_count"),
-        F.sum("quantity").alias("quantity"),
-        F.sum("value").alias("spend"),
-        _discount_lines(),
+    return (
+        _purchases(events)
+        .groupBy("ds", "user_id", "item_id")
+        .agg(
+            F.count(F.lit(1)).alias("line_count"),
+            F.sum("quantity").alias("quantity"),
+            F.sum("value").alias("spend"),
+            _discount_lines(),
+        )
     )
 
 
 def add_is_new(user_item_days: DataFrame) -> DataFrame:
-    """Marks the day on which a user bought an item for the first time; rows must reach back to the first day."""
+    """Marks the day of a user's first purchase of an item; rows must reach back to the first day."""
     pair = Window.partitionBy("user_id", "item_id").orderBy("ds")
     return user_item_days.withColumn("is_new", F.row_number().over(pair) == 1)
 
@@ -65,7 +69,7 @@ def _purchases(events: DataFrame) -> DataFrame:
     return events.where((F.col("event_type") == "purchase") & (F.col("quantity") > 0))
 
 
-def _discount_lines() -> F.Column:
+def _discount_lines() -> Column:
     return F.count_if(F.col("discount") > 0).alias("discount_line_count")
 
 
@@ -76,7 +80,9 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
     counts = {table.name: 0 for table in (USER_ITEM_DAYS, USER_DAYS, ITEM_DAYS)}
     for days in days_to_build((first_day, run.date), lake.built_days(ITEM_DAYS, digest)):
         events = lake.read(spark, EVENTS, days)
-        counts["user_item_days"] += lake.replace_days(make_user_item_days(events), USER_ITEM_DAYS, days, digest)
+        counts["user_item_days"] += lake.replace_days(
+            make_user_item_days(events), USER_ITEM_DAYS, days, digest
+        )
         pairs = add_is_new(lake.read(spark, USER_ITEM_DAYS, (first_day, days[1])))
         pairs = pairs.where(F.col("ds").between(*days))
         counts["user_days"] += lake.replace_days(make_user_days(events, pairs), USER_DAYS, days, digest)

@@ -9,7 +9,7 @@ from jobs.features.plans import LEVELS
 
 
 def item_levels(items: DataFrame) -> DataFrame:
-    """item_id, brand, title and the paths department_id, category_id, type_id down to each level (null if shorter)."""
+    """item_id, brand, title and the path down to each level: department_id, category_id, type_id or null."""
     path = F.col("category_path")
     levels = [
         F.when(F.size(path) >= depth, F.array_join(F.slice(path, 1, depth), " / ")).alias(f"{level}_id")
@@ -19,8 +19,10 @@ def item_levels(items: DataFrame) -> DataFrame:
 
 
 def add_category_levels(tiles: DataFrame, levels: DataFrame, names: Sequence[str] = LEVELS) -> DataFrame:
-    """Repeats each item's row for the named levels of its path, as (level, category_id); unknown items drop out."""
-    pairs = F.array(*[F.struct(F.lit(name).alias("level"), F.col(f"{name}_id").alias("category_id")) for name in names])
+    """Repeats each item's row for the levels of its path, as (level, category_id); unknown items drop out."""
+    pairs = F.array(
+        *[F.struct(F.lit(name).alias("level"), F.col(f"{name}_id").alias("category_id")) for name in names]
+    )
     return (
         tiles.join(F.broadcast(levels.select("item_id", *[f"{name}_id" for name in names])), "item_id")
         .withColumn("_level", F.explode(pairs))

@@ -30,7 +30,9 @@ class WindowPlan:
         name = self.prefix
         for measure in self.windowed:
             for days in config.windows_days:
-                yield Column(f"{name}_{measure}_{days}d", "long", f"{_MEANINGS[measure]} in the {days} days before")
+                yield Column(
+                    f"{name}_{measure}_{days}d", "long", f"{_MEANINGS[measure]} in the {days} days before"
+                )
         for measure in self.totals:
             yield Column(f"{name}_{measure}", "long", f"{_MEANINGS[measure]} in all days before")
         if self.half_life_of:
@@ -61,7 +63,9 @@ _MEANINGS = {
     "new_user_count": "users who bought it for the first time",
 }
 
-USER_ITEM = WindowPlan("user_item", ("item_id",), ("line_count", "spend"), ("line_count",), "line_count", ranked=True)
+USER_ITEM = WindowPlan(
+    "user_item", ("item_id",), ("line_count", "spend"), ("line_count",), "line_count", ranked=True
+)
 USER_CATEGORY = WindowPlan(
     "user_category", ("level", "category_id"), ("line_count",), ("line_count",), "line_count", ranked=True
 )
@@ -80,6 +84,8 @@ def sold_columns(prefix: str, config: FeaturesConfig) -> Iterator[Column]:
     """Features of what is sold: items and categories."""
     for measure in SOLD_WINDOWED:
         for days in config.windows_days:
-            yield Column(f"{prefix}_{measure}_{days}d", "long", f"{_MEANINGS[measure]} in the {days} days before")
+            yield Column(
+                f"{prefix}_{measure}_{days}d", "long", f"{_MEANINGS[measure]} in the {days} days before"
+            )
     for measure in SOLD_TOTALS:
         yield Column(f"{prefix}_{measure}", "long", f"{_MEANINGS[measure]} in all days before")

@@ -25,7 +25,12 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 def sold_windows(
-    tiles: DataFrame, keys: Sequence[str], prefix: str, config: FeaturesConfig, first_day: date, as_of: DayRange
+    tiles: DataFrame,
+    keys: Sequence[str],
+    prefix: str,
+    config: FeaturesConfig,
+    first_day: date,
+    as_of: DayRange,
 ) -> DataFrame:
     """Window sums of each entity for the as-of days of a range, where it was sold in the 28 days before.
 
@@ -107,7 +112,9 @@ def _features_of(
     entities, columns = np.nonzero(sums[f"{prefix}_line_count_28d"])
     starts = np.searchsorted(entity, np.arange(shape[0]))
     ids = rows.select(keys).take(pa.array(starts[entities]))
-    arrays = {name: pa.array(values[entities, columns]) for name, values in sums.items() if name in schema.names}
+    arrays = {
+        name: pa.array(values[entities, columns]) for name, values in sums.items() if name in schema.names
+    }
     arrays |= {key: ids[key] for key in keys}
     epoch_days = as_of[columns] + first_day.toordinal() - _EPOCH
     arrays["ds"] = pa.array(epoch_days.astype(np.int32)).cast(pa.date32())

@@ -59,7 +59,7 @@ _ANCHORED = "rows are for the users that are anchored on the day"
 def user_item_features(config: FeaturesConfig) -> Table:
     return Table(
         name="user_item_features",
-        meaning=f"Features of the items that a user bought before, the strongest by half-life count; {_ANCHORED}.",
+        meaning=f"Features of a user's strongest items by half-life count; {_ANCHORED}.",
         ds_is=_AS_OF,
         key=("user_id", "item_id"),
         columns=(
@@ -105,7 +105,9 @@ def item_features(config: FeaturesConfig) -> Table:
             Column("item_id", "string", "the item"),
             *sold_columns("item", config),
             Column("item_price_28d", "double", "mean price paid for a unit in the 28 days before, cents"),
-            Column("item_discount_share_28d", "double", "share of lines of the 28 days before with a discount"),
+            Column(
+                "item_discount_share_28d", "double", "share of lines of the 28 days before with a discount"
+            ),
             Column("item_repeat_share", "double", "share of purchases by users who had bought it before"),
             Column("item_rank", "long", "rank by users in 28 days among all items, from 1"),
             Column("item_rank_in_department", "long", "the same within its department"),

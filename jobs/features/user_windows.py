@@ -23,7 +23,12 @@ _Arrays = dict[str, np.ndarray]
 
 
 def windows_as_of(
-    tiles: DataFrame, as_of: DataFrame, plan: WindowPlan, table: Table, config: FeaturesConfig, top: int | None = None
+    tiles: DataFrame,
+    as_of: DataFrame,
+    plan: WindowPlan,
+    table: Table,
+    config: FeaturesConfig,
+    top: int | None = None,
 ) -> DataFrame:
     """Features of `plan` for every as-of day of every user, in the columns of `table`.
 
@@ -73,7 +78,12 @@ def whole_users(batches: Iterator[pa.RecordBatch], min_rows: int) -> Iterator[pa
 
 
 def _features_of(
-    rows: pa.Table, plan: WindowPlan, config: FeaturesConfig, schema: pa.Schema, measures: list[str], top: int | None
+    rows: pa.Table,
+    plan: WindowPlan,
+    config: FeaturesConfig,
+    schema: pa.Schema,
+    measures: list[str],
+    top: int | None,
 ) -> Iterator[pa.RecordBatch]:
     starts = _run_starts(rows, ("user_id", *plan.keys))
     groups = _group_of(rows, ("user_id", *plan.keys[:-1]), starts)
@@ -91,11 +101,18 @@ def _features_of(
         arrays = {name: _nullable(values[chosen]) for name, values in columns.items()}
         arrays |= {name: selected[name] for name in selected.column_names}
         arrays["ds"] = pa.array(as_of_days[chosen].astype(np.int32)).cast(pa.date32())
-        yield from pa.table([arrays[name] for name in schema.names], names=schema.names).cast(schema).to_batches()
+        yield from (
+            pa.table([arrays[name] for name in schema.names], names=schema.names).cast(schema).to_batches()
+        )
 
 
 def _one_pass(
-    entities: EntityRows, as_of_days: Ints, groups: Ints, plan: WindowPlan, config: FeaturesConfig, top: int | None
+    entities: EntityRows,
+    as_of_days: Ints,
+    groups: Ints,
+    plan: WindowPlan,
+    config: FeaturesConfig,
+    top: int | None,
 ) -> tuple[_Arrays, np.ndarray]:
     """All features of every entity as of its day of this pass, and which entities have a row."""
     ages = entities.ages(as_of_days)
@@ -109,8 +126,12 @@ def _one_pass(
     columns |= _rhythm(entities, ages, plan)
     keep = columns[f"{plan.prefix}_day_count"] > 0
     if plan.half_life_of:
-        weighted = {days: entities.half_life_sum(ages, plan.half_life_of, days) for days in config.half_lives_days}
-        columns |= {f"{plan.prefix}_half_life_{days}d": sums / HALF_LIFE_UNIT for days, sums in weighted.items()}
+        weighted = {
+            days: entities.half_life_sum(ages, plan.half_life_of, days) for days in config.half_lives_days
+        }
+        columns |= {
+            f"{plan.prefix}_half_life_{days}d": sums / HALF_LIFE_UNIT for days, sums in weighted.items()
+        }
     if plan.ranked:
         strength = weighted[config.half_lives_days[0]]
         rank = rank_within(groups, np.where(keep, strength, -1))
@@ -154,7 +175,7 @@ def _group_of(rows: pa.Table, names: tuple[str, ...], starts: Ints) -> Ints:
 
 
 def _ints(column: pa.ChunkedArray) -> Ints:
-    return column.to_numpy().astype(np.int64)
+    return np.asarray(column.to_numpy(), dtype=np.int64)
 
 
 def _nullable(values: np.ndarray) -> pa.Array:

@@ -73,7 +73,7 @@ class EntityRows:
 
 
 def rank_within(groups: Ints, values: Ints) -> Ints:
-    """Ranks from 1 within each group, largest value first; equal values keep their order. Groups are sorted."""
+    """Ranks from 1 within each (sorted) group, largest value first; equal values keep their order."""
     order = np.lexsort((np.arange(len(values)), -values, groups))
     ranks = np.empty(len(values), dtype=np.int64)
     first_of_group = np.searchsorted(groups, groups, side="left")
@@ -82,19 +82,26 @@ def rank_within(groups: Ints, values: Ints) -> Ints:
 
 
 def ratio(numerator: NDArray[np.int64] | Floats, denominator: NDArray[np.int64] | Floats) -> Floats:
-    """numerator / denominator, NaN where the denominator is 0."""
+    """Numerator / denominator, NaN where the denominator is 0."""
     result = np.full(len(numerator), np.nan)
     np.divide(numerator, denominator, out=result, where=denominator != 0)
     return result
 
 
 def dense_window_sums(
-    rows: Ints, columns: Ints, values: Ints, shape: tuple[int, int], windows: Sequence[int], as_of_columns: Ints
+    rows: Ints,
+    columns: Ints,
+    values: Ints,
+    shape: tuple[int, int],
+    windows: Sequence[int],
+    as_of_columns: Ints,
 ) -> list[Ints]:
     """Window sums of many entities as of many consecutive days, by differences of cumulative sums.
 
     Args:
-        rows, columns, values: entity index, day index and value of each tile row.
+        rows: (R,) entity index of each tile row.
+        columns: (R,) its day index.
+        values: (R,) its value.
         shape: (entities, days).
         windows: window lengths in days.
         as_of_columns: (A,) day indices of the as-of days.

@@ -1,4 +1,4 @@
-"""The types a lake table may have, in the three type systems it meets: ours, Arrow's (and so Iceberg's), Spark's."""
+"""What a lake table looks like, in three type systems: ours, Arrow's (and so Iceberg's) and Spark's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -53,15 +54,9 @@ def write_files(rows: DataFrame, table: Table, location: str, num_partitions: in
         _file_writer(table.arrow_schema(), location, table.row_group_rows),
         "path string, day date, row_count long",
     )
-    return sorted((DataFile(row.path, row.day, row.row_count) for row in written.collect()), key=lambda f: f.path)
-
-
-def write_one_file(rows: pa.Table, location: str, day: date) -> DataFile:
-    """Writes rows of one day that the driver already holds (a run's own records: stages, checks, metrics)."""
-    path = f"{location}/data/{day}/{uuid.uuid4().hex}.parquet"
-    with _open(path, rows.schema) as writer:
-        writer.write_table(rows)
-    return DataFile(path, day, rows.num_rows)
+    return sorted(
+        (DataFile(row.path, row.day, row.row_count) for row in written.collect()), key=lambda f: f.path
+    )
 
 
 def check_day(file: DataFile) -> None:
@@ -89,9 +84,8 @@ def check_day(file: DataFile) -> None:
 def _check_columns(rows: DataFrame, table: Table) -> None:
     expected, found = set(table.column_names), set(rows.columns)
     if expected != found:
-        raise ValueError(
-            f"{table.name}: missing columns {sorted(expected - found)}, unknown columns {sorted(found - expected)}"
-        )
+        missing, unknown = sorted(expected - found), sorted(found - expected)
+        raise ValueError(f"{table.name}: missing columns {missing}, unknown columns {unknown}")
 
 
 def _open(path: str, schema: pa.Schema) -> pq.ParquetWriter:
@@ -172,5 +166,5 @@ def _runs(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[tupl
         changes = np.flatnonzero((np.diff(days) != 0) | (np.diff(buckets) != 0)) + 1
         bounds = [0, *changes.tolist(), batch.num_rows]
         rows = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, end in pairwise(bounds):
             yield (int(days[start]), int(buckets[start])), rows.slice(start, end - start)

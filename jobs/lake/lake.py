@@ -22,13 +22,20 @@ from urllib.parse import unquote, urlparse
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, ValidationException
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.expressions import (
+    AlwaysTrue,
+    And,
+    BooleanExpression,
+    EqualTo,
+    GreaterThanOrEqual,
+    LessThanOrEqual,
+)
 from pyiceberg.table import Table as IcebergTable
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange, merge_ranges
-from jobs.lake.files import DataFile, check_day, write_files, write_one_file
+from jobs.lake.files import DataFile, check_day, write_files
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +69,9 @@ class Lake:
         schema = table.arrow_schema()
         if not self.catalog.table_exists(identifier):
             self._create_namespace()
-            with self.catalog.create_table_transaction(identifier, schema) as creation:
-                with creation.update_spec() as spec:
-                    spec.add_identity("ds")
+            create = self.catalog.create_table_transaction
+            with create(identifier, schema) as creation, creation.update_spec() as spec:
+                spec.add_identity("ds")
         loaded = self.catalog.load_table(identifier)
         if set(schema.names) - {column.name for column in loaded.schema().fields}:
             with loaded.update_schema() as update:
@@ -93,13 +100,17 @@ class Lake:
         scan = loaded.scan(row_filter=condition, snapshot_id=snapshot)
         return sorted(task.file.file_path for task in scan.plan_files())
 
-    def read(self, spark: SparkSession, table: Table, days: DayRange | None = None) -> DataFrame:
+    def read(
+        self, spark: SparkSession, table: Table, days: DayRange | None = None, snapshot_id: int | None = None
+    ) -> DataFrame:
         """The rows of `table`, of all days or of the days from `days[0]` to `days[1]`, both included."""
-        paths = [spark_path(path) for path in self.files(table, days)]
+        paths = [spark_path(path) for path in self.files(table, days, snapshot_id)]
         schema = table.spark_schema()
         return spark.read.schema(schema).parquet(*paths) if paths else spark.createDataFrame([], schema)
 
-    def read_arrow(self, table: Table, days: DayRange | None = None, snapshot_id: int | None = None) -> pa.Table:
+    def read_arrow(
+        self, table: Table, days: DayRange | None = None, snapshot_id: int | None = None
+    ) -> pa.Table:
         """The rows of a small table (a run's own records) in the driver's memory."""
         paths = self.files(table, days, snapshot_id)
         schema = table.arrow_schema()
@@ -124,7 +135,7 @@ class Lake:
     # ---- writing
 
     def replace_days(self, rows: DataFrame, table: Table, days: DayRange, config_digest: str = "") -> int:
-        """Replaces the days from `days[0]` to `days[1]` by `rows` in one commit; returns the number of rows."""
+        """Replaces the days from `days[0]` to `days[1]` by `rows` in one commit; returns how many rows."""
         location = self.load(table).location()
         files = write_files(rows, table, location, self.num_partitions)
         self.commit(table, days, files, config_digest)
@@ -142,7 +153,9 @@ class Lake:
                 warnings.simplefilter("ignore")  # pyiceberg warns when there is nothing to replace
                 loaded.overwrite(records, overwrite_filter=condition, snapshot_properties=self._summary())
 
-    def commit(self, table: Table, days: DayRange, files: Sequence[DataFile], config_digest: str = "") -> None:
+    def commit(
+        self, table: Table, days: DayRange, files: Sequence[DataFile], config_digest: str = ""
+    ) -> None:
         """Makes `files` the only rows of `days`, in one catalog commit.
 
         Raises:
@@ -177,7 +190,10 @@ class Lake:
             if files:
                 paths = [file.path for file in files]
                 transaction.add_files(paths, snapshot_properties=summary, check_duplicate_files=False)
-            record = {"digest": _built_digest(table, config_digest), "days": [[str(first), str(last)] for first, last in built]}
+            record = {
+                "digest": _built_digest(table, config_digest),
+                "days": [[str(first), str(last)] for first, last in built],
+            }
             transaction.set_properties({BUILT: json.dumps(record)})
 
     def _summary(self) -> dict[str, str]:
@@ -192,7 +208,7 @@ class Lake:
 
     @contextmanager
     def _one_writer(self, table: Table) -> Iterator[None]:
-        """Writers of one home commit to a table in turn: SQLite has no queue, and properties no conflict check."""
+        """Writers of one home commit in turn: SQLite has no queue, and properties no conflict check."""
         folder = self.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{self.scenario}.{table.name}.commit").open("w") as lock:
@@ -202,7 +218,8 @@ class Lake:
 
 def _built_digest(table: Table, config_digest: str) -> str:
     columns = [(column.name, column.type) for column in table.all_columns]
-    return f"{config_digest}-{hashlib.sha256(repr((columns, table.key, table.split_by)).encode()).hexdigest()[:8]}"
+    layout = repr((columns, table.key, table.split_by))
+    return f"{config_digest}-{hashlib.sha256(layout.encode()).hexdigest()[:8]}"
 
 
 def within(days: DayRange) -> BooleanExpression:
@@ -211,7 +228,8 @@ def within(days: DayRange) -> BooleanExpression:
     if first == last:
         return EqualTo(term="ds", value=first.isoformat())
     return And(
-        GreaterThanOrEqual(term="ds", value=first.isoformat()), LessThanOrEqual(term="ds", value=last.isoformat())
+        GreaterThanOrEqual(term="ds", value=first.isoformat()),
+        LessThanOrEqual(term="ds", value=last.isoformat()),
     )
 
 

@@ -16,7 +16,7 @@ def start_spark(runtime: RuntimeConfig) -> SparkSession:
         map={
             "spark.sql.session.timeZone": "UTC",
             "spark.sql.shuffle.partitions": str(runtime.shuffle_partitions),
-            "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",  # no Spark job to list known files
+            "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",  # files are known
             "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
             "spark.sql.legacy.parquet.nanosAsLong": "true",  # pandas writes nanoseconds, Spark has none
             "spark.ui.showConsoleProgress": "false",

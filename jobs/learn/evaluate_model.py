@@ -36,11 +36,21 @@ def decide(candidate: Metrics, serving: Metrics | None, rule: PromotionRule) -> 
         return "rejected", f"{name} is not defined: no labelled examples of both kinds to judge on"
     floor = (constant if constant is not None else _CONSTANT[rule.metric]) + rule.min_gain_over_constant
     if value < floor:
-        return "rejected", f"{name} is {value:.4f}, below {floor:.4f}: the constant and min_gain_over_constant"
+        return (
+            "rejected",
+            f"{name} is {value:.4f}, below {floor:.4f}: the constant and min_gain_over_constant",
+        )
     theirs = serving[rule.task].get(rule.metric) if serving else None
     if theirs is not None and value < theirs - rule.max_loss_to_serving:
-        return "rejected", f"{name} is {value:.4f}, the serving model has {theirs:.4f}: more than max_loss_to_serving"
-    beside = f", the serving model has {theirs:.4f}" if theirs is not None else ", there is no model to compare with"
+        return (
+            "rejected",
+            f"{name} is {value:.4f}, the serving model has {theirs:.4f}: more than max_loss_to_serving",
+        )
+    beside = (
+        f", the serving model has {theirs:.4f}"
+        if theirs is not None
+        else ", there is no model to compare with"
+    )
     return "promoted", f"{name} is {value:.4f}{beside}"
 
 
@@ -72,7 +82,12 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
     version = model["model_version"]
     candidate = json.loads((models_folder(run) / version / "metrics.json").read_text(encoding="utf-8"))
     rows = metric_rows(run, version, "candidate", candidate)
-    rows += metric_rows(run, "constant", "constant", {task: values.get("constant") or {} for task, values in candidate.items()})
+    rows += metric_rows(
+        run,
+        "constant",
+        "constant",
+        {task: values.get("constant") or {} for task, values in candidate.items()},
+    )
     serving = serving_model(lake, run.date, but_run=run.run_id)
     judged = None
     if serving and serving["model_version"] != version:
@@ -89,7 +104,7 @@ def _judge_serving(run: Run, lake: Lake, serving: Mapping[str, Any], model: Mapp
     from mtl_model.evaluation.evaluate import evaluate  # torch: only where it is needed
 
     days = (model["judged_from"], model["judged_to"])
-    files = lake.files(examples(run.scenario), days, where=EqualTo("from_candidates", value=True))
+    files = lake.files(examples(run.scenario), days, where=EqualTo(term="from_candidates", value=True))
     folder = models_folder(run) / serving["model_version"]
     return evaluate(folder, [Path(local_path(path)) for path in files], weights="judged")
 

@@ -36,7 +36,9 @@ def _measure(column: pa.ChunkedArray, field: NumericField) -> NumericStatistics:
     seen = np.copysign(np.log1p(np.abs(values)), values) if field.log1p else values
     shares = np.arange(1, field.num_buckets) / max(field.num_buckets, 1)
     boundaries = np.unique(np.quantile(values, shares, method="lower")) if field.num_buckets else np.array([])
-    return NumericStatistics(mean=float(seen.mean()), std=float(seen.std()), boundaries=tuple(boundaries.tolist()))
+    return NumericStatistics(
+        mean=float(seen.mean()), std=float(seen.std()), boundaries=tuple(boundaries.tolist())
+    )
 
 
 def write_vocabularies(vocabularies: pa.Table, fields: Sequence[IdField], folder: Path) -> dict[str, Path]:

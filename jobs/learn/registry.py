@@ -18,7 +18,9 @@ def model_of_run(lake: Lake, run_id: str) -> dict[str, Any]:
     runs = lake.read_arrow(MODEL_RUNS)
     rows = runs.filter(pc.equal(runs["run_id"], run_id)).to_pylist()
     if not rows:
-        raise ValueError(f"model_runs has no row of run {run_id}: run the stage train with this --run-id first")
+        raise ValueError(
+            f"model_runs has no row of run {run_id}: run the stage train with this --run-id first"
+        )
     return dict(rows[0])
 
 

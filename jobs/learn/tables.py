@@ -31,7 +31,9 @@ TASK_METRICS = Table(
         Column("model_version", "string", "the model, or `constant` for the base rate"),
         Column("role", "string", "candidate, serving or constant"),
         Column("task", "string", "the task"),
-        Column("metric", "string", "auc, gauc, log_loss, normalised_entropy, calibration, normalised_gini ..."),
+        Column(
+            "metric", "string", "auc, gauc, log_loss, normalised_entropy, calibration, normalised_gini ..."
+        ),
         Column("value", "double", "the metric's value; null where it is not defined"),
         Column("example_count", "long", "labelled examples"),
     ),

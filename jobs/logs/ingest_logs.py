@@ -95,10 +95,15 @@ def ingest_logs(run: Run, lake: Lake) -> RowCounts:
         if missing_ranges(today, lake.built_days(table, digest)):
             counts[table.name] = lake.replace_days(rows, table, today, digest)
     known = source.known_until(run.date)
-    for table, read in ((PROMOTIONS, source.read_promotions), (CAMPAIGN_MEMBERS, source.read_campaign_members)):
+    for table, read in (
+        (PROMOTIONS, source.read_promotions),
+        (CAMPAIGN_MEMBERS, source.read_campaign_members),
+    ):
         for days in days_to_build((_BEGINNING, known), lake.built_days(table, digest)):
             rows = read(spark, folder).withColumn("ds", F.col("valid_from"))
-            counts[table.name] = lake.replace_days(rows.where(F.col("ds").between(*days)), table, days, digest)
+            counts[table.name] = lake.replace_days(
+                rows.where(F.col("ds").between(*days)), table, days, digest
+            )
     return counts
 
 
@@ -114,7 +119,9 @@ def _load_events(run: Run, lake: Lake, digest: str) -> dict[str, int]:
         books = lake.read_arrow(INGEST_COUNTS, days)
         duplicates, quarantined = (pc.sum(books[name]).as_py() or 0 for name in ("duplicate", "quarantined"))
         bad = rows.where(F.col("reason").isNotNull()).select(QUARANTINE.column_names)
-        counts["quarantine"] += lake.replace_days(bad if quarantined else bad.limit(0), QUARANTINE, days, digest)
+        counts["quarantine"] += lake.replace_days(
+            bad if quarantined else bad.limit(0), QUARANTINE, days, digest
+        )
         events = select_events(rows)
         # The events come last: their commit says that the days are loaded.
         events = events.dropDuplicates(["ds", "event_id"]) if duplicates else events

@@ -24,7 +24,7 @@ def read_source(spark: SparkSession, file: Path, columns: Mapping[str, str]) -> 
     of the file are left alone.
 
     Raises:
-        ValueError: if the file is missing, is no whole Parquet file, lacks a column or has one of another type.
+        ValueError: if the file is missing, is no whole Parquet file, or has other columns or types.
     """
     schema = _read_schema(file)
     missing = sorted(set(columns) - set(schema.names))
@@ -32,7 +32,9 @@ def read_source(spark: SparkSession, file: Path, columns: Mapping[str, str]) -> 
         raise ValueError(f"{file}: missing columns {missing}, found {sorted(schema.names)}")
     for name, kind in columns.items():
         if not _CHECKS[kind](schema.field(name).type):
-            raise ValueError(f"{file}: column {name} should be of type {kind}, found {schema.field(name).type}")
+            raise ValueError(
+                f"{file}: column {name} should be of type {kind}, found {schema.field(name).type}"
+            )
     rows = spark.read.parquet(str(file))
     return rows.select([_column(rows, name, kind).alias(name) for name, kind in columns.items()])
 

@@ -10,7 +10,11 @@ EVENTS = Table(
     columns=(
         Column("event_id", "string", "hash of the source row"),
         Column("event_time", "timestamp", "when it happened (UTC)"),
-        Column("ingested_at", "timestamp", "when the log learned of it; the event time where the source does not say"),
+        Column(
+            "ingested_at",
+            "timestamp",
+            "when the log learned of it; the event time where the source does not say",
+        ),
         Column("user_id", "string", "who"),
         Column("item_id", "string", "what; null for events without an item"),
         Column("event_type", "string", "purchase or coupon_redeem"),
@@ -45,7 +49,7 @@ ITEMS = Table(
 
 USERS = Table(
     name="users",
-    meaning="What is known of users beside their events; users without a row are known by their events alone.",
+    meaning="What is known of users beside their events; many have no row.",
     ds_is="day from which the row is valid: the first day of the log where the source has no history",
     key=("user_id",),
     columns=(

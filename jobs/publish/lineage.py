@@ -22,7 +22,6 @@ class Ancestor:
 
     table: str
     snapshot_id: int
-    committed_at_ms: int
     written_by: Mapping[str, str]
     inputs: tuple["Ancestor", ...]
     shown_above: bool = False
@@ -83,18 +82,28 @@ class _Walk:
         self.seen: set[tuple[str, int]] = set()
 
     def visit(self, table: str, snapshot_id: int) -> Ancestor:
+        summary = self._summary(table, snapshot_id)
+        if summary is None:
+            return Ancestor(table, snapshot_id, {"note": "the snapshot has been collected"}, ())
+        inputs: dict[str, int] = json.loads(summary.pop("inputs", "{}"))
+        if (table, snapshot_id) in self.seen:
+            return Ancestor(table, snapshot_id, summary, (), shown_above=bool(inputs))
+        self.seen.add((table, snapshot_id))
+        parents = [
+            self.visit(*read)
+            for read in sorted(inputs.items())
+            if read[0] != table or self._is_of_run(*read, summary.get("run-id"))
+        ]
+        return Ancestor(table, snapshot_id, summary, tuple(parents))
+
+    def _is_of_run(self, table: str, snapshot_id: int, run_id: str | None) -> bool:
+        """A table leads to itself within its run (train, then evaluate), else night to night for ever."""
+        return (self._summary(table, snapshot_id) or {}).get("run-id") == run_id
+
+    def _summary(self, table: str, snapshot_id: int) -> dict[str, str] | None:
         loaded = self._load(table)
         snapshot = loaded.snapshot_by_id(snapshot_id) if loaded else None
-        if snapshot is None:
-            return Ancestor(table, snapshot_id, 0, {"note": "the snapshot has been collected"}, ())
-        summary = _summary(snapshot)
-        inputs: dict[str, int] = json.loads(summary.pop("inputs", "{}"))
-        again = (table, snapshot_id) in self.seen
-        self.seen.add((table, snapshot_id))
-        parents = (
-            () if again else tuple(self.visit(*read) for read in sorted(inputs.items()) if read[0] != table)
-        )
-        return Ancestor(table, snapshot_id, snapshot.timestamp_ms, summary, parents, again and bool(inputs))
+        return _summary(snapshot) if snapshot else None
 
     def _load(self, table: str) -> IcebergTable | None:
         if table not in self.tables:
@@ -110,19 +119,20 @@ def _summary(snapshot: Any) -> dict[str, str]:
     return {name.removeprefix(_PREFIX): value for name, value in entries.items() if name.startswith(_PREFIX)}
 
 
-def as_tree(ancestor: Ancestor, tree: Tree | None = None) -> Tree:
-    """The ancestors as a tree for the terminal."""
+def as_tree(ancestor: Ancestor, below: Ancestor | None = None, tree: Tree | None = None) -> Tree:
+    """The ancestors as a tree for the terminal; a run is named where it is not that of the line below."""
     written_by = ancestor.written_by
-    who = "  ".join(
-        f"[dim]{key}[/] {written_by[key]}" for key in ("run-id", "job", "config-digest", "version", "note")
-        if key in written_by
-    )  # fmt: skip
-    label = f"[bold]{ancestor.table}[/]  [dim]snapshot[/] {ancestor.snapshot_id}  {who}"
+    label = f"[bold]{ancestor.table}[/] [dim]snapshot {ancestor.snapshot_id}[/]"
+    if "job" in written_by:
+        label += f" by {written_by['job']}"
+    if below is None or below.written_by.get("run-id") != written_by.get("run-id"):
+        keys = [key for key in ("run-id", "config-digest", "version", "note") if key in written_by]
+        label += "".join(f"  [dim]{key}[/] {written_by[key]}" for key in keys)
     if ancestor.shown_above:
-        label += "  [dim](its inputs are shown above)[/]"
+        label += " [dim](shown above)[/]"
     branch = tree.add(label) if tree else Tree(label)
     for parent in ancestor.inputs:
-        as_tree(parent, branch)
-    if not ancestor.inputs and written_by.get("job") == "ingest":
+        as_tree(parent, ancestor, branch)
+    if not ancestor.inputs and not ancestor.shown_above and written_by.get("job") == "ingest":
         branch.add("[green]the behaviour log[/]")
     return branch

@@ -16,7 +16,9 @@ RECOMMENDATIONS = Table(
         Column("utility", "double", "the joint objective: sum of weight x prediction"),
         Column("p_purchase", "double", "probability that the user buys the item within the label window"),
         Column("p_buys_on_discount", "double", "probability that a purchase would be on discount"),
-        Column("expected_spend", "double", "expected value of the purchases of the item in the window, cents"),
+        Column(
+            "expected_spend", "double", "expected value of the purchases of the item in the window, cents"
+        ),
         Column("reason", "string", "why, for a person to read"),
         Column("channels", "list<string>", "the candidate channels that proposed the item"),
         Column("model_version", "string", "the model that scored it"),
@@ -70,7 +72,11 @@ USER_PROFILES = Table(
         Column("spend_28d", "long", "spend in the 28 days before, cents"),
         Column("days_since_last", "int", "days since the last purchase"),
         Column("price_sensitivity", "double", "share of purchased lines that had a discount"),
-        Column("interests", "map<string,string>", "department -> probability of buying from it in the label window"),
+        Column(
+            "interests",
+            "map<string,string>",
+            "department -> probability of buying from it in the label window",
+        ),
         Column("expected_spend", "double", "expected spend on the shelf's items in the window, cents"),
         Column("model_version", "string", "the model that scored it"),
     ),

@@ -33,7 +33,9 @@ class Judged(NamedTuple):
     users: pa.Array
 
 
-def evaluate(model_dir: Path, files: Sequence[Path], weights: WeightsName = "model") -> dict[str, TaskMetrics]:
+def evaluate(
+    model_dir: Path, files: Sequence[Path], weights: WeightsName = "model"
+) -> dict[str, TaskMetrics]:
     """The metrics of a finished model on files that it need not have seen, per task.
 
     `weights="judged"` takes the weights of before the final pass, which have not seen its examples.

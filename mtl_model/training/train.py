@@ -200,7 +200,7 @@ class Trainer:
         )
 
     def _judge(self) -> None:
-        """Writes metrics.json, the model as it is now on rows that it has not seen, and the weights judged."""
+        """Writes metrics.json, of the model as it is now on rows that it has not seen, and its weights."""
         files = self.spec.validation_files
         if self.group.is_main:
             save_file(self.model.state_dict(), self.work_dir / "judged.safetensors")

@@ -27,6 +27,7 @@ def backfill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small grocery log, by the path of its YAML."""
+    """A small grocery log, by the path of its YAML; few weeks, because whole nights are run on it."""
     folder = tmp_path_factory.mktemp("small")
-    return str(write_scenario(folder / "small.yaml", write_small_log(folder / "log")))
+    log = write_small_log(folder / "log")
+    return str(write_scenario(folder / "small.yaml", log, examples={"training_weeks": 2}))

@@ -46,6 +46,7 @@ def test_an_unknown_scenario_names_the_known_ones() -> None:
         pytest.param("  validation_days: 7\n", "", "validation_days: Field required", id="missing key"),
         pytest.param("purchase: 1.0}", "purchases: 1.0}", "unknown tasks ['purchases']", id="unknown task"),
         pytest.param("last_day: 2017", "last_day: 2016", "is before first_day", id="days reversed"),
+        pytest.param("table: recommendations", "table: events", "got 'events'", id="check of no output"),
         pytest.param("at_most: 0}", "at_least: null}", "needs at_least or at_most", id="check without bound"),
         pytest.param("name: grocery", "name: ../grocery", "lower-case letters", id="a name that is a path"),
     ],

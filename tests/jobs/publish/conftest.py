@@ -1,17 +1,19 @@
 """Nights of the scenario `small` as the stages before publish leave them, without Spark or a model."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.features.tables import USER_DAYS
 from jobs.lake.columns import Table
-from jobs.lake.files import write_one_file
-from jobs.lake.lake import Lake
+from jobs.lake.files import DataFile
+from jobs.lake.lake import Lake, local_path
 from jobs.logs.tables import ITEMS
 from jobs.recommend.tables import COUPON_RECOMMENDATIONS, RECOMMENDATIONS, USER_PROFILES
 from jobs.stage import RUN_STAGES, Run, make_run
@@ -25,8 +27,10 @@ WriteNight = Callable[..., Run]
 def replace_day(lake: Lake, table: Table, day: date, rows: Sequence[dict[str, Any]]) -> None:
     """Makes `rows` the only rows of the day; columns that they lack are null."""
     content = pa.Table.from_pylist([{"ds": day, **row} for row in rows], table.arrow_schema())
-    files = [write_one_file(content, lake.load(table).location(), day)] if rows else []
-    lake.commit(table, (day, day), files)
+    path = f"{lake.load(table).location()}/data/{day}/{uuid.uuid4().hex}.parquet"
+    Path(local_path(path)).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(content, local_path(path))
+    lake.commit(table, (day, day), [DataFile(path, day, len(rows))] if rows else [])
 
 
 def recommend(

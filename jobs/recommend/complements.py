@@ -1,0 +1,49 @@
+"""Baskets of the last weeks -> items bought together."""
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+COMPLEMENT_WINDOW_DAYS = 91
+
+
+def make_complements(events: DataFrame, min_baskets: int, per_item: int) -> DataFrame:
+    """The strongest complements of each item, of pairs in at least `min_baskets` baskets.
+
+    lift = P(both) / (P(item) P(complement)) over all baskets of `events`. Ranked by lift x confidence would
+    favour best-sellers, by lift alone the rare: ranks go by baskets_together x log(lift), pairs with lift
+    above 1 only. Items in fewer than `min_baskets` baskets are dropped before the pairs are made.
+    """
+    is_purchase = (F.col("event_type") == "purchase") & (F.col("quantity") > 0)
+    lines = events.where(is_purchase).select("request_id", "item_id").distinct()
+    baskets = lines.select("request_id").distinct().count()
+    frequent = (
+        lines.groupBy("item_id")
+        .agg(F.count(F.lit(1)).alias("baskets"))
+        .where(F.col("baskets") >= min_baskets)
+    )
+    left = lines.join(F.broadcast(frequent), "item_id")
+    right = left.select(
+        "request_id",
+        F.col("item_id").alias("complement_item_id"),
+        F.col("baskets").alias("complement_baskets"),
+    )
+    together = (
+        left.join(right, "request_id")
+        .where(F.col("item_id") != F.col("complement_item_id"))
+        .groupBy("item_id", "complement_item_id", "baskets", "complement_baskets")
+        .agg(F.count(F.lit(1)).alias("baskets_together"))
+        .where(F.col("baskets_together") >= min_baskets)
+    )
+    lift = (
+        F.col("baskets_together") * F.lit(float(baskets)) / (F.col("baskets") * F.col("complement_baskets"))
+    )
+    strength = F.col("baskets_together") * F.log("lift")
+    best_first = Window.partitionBy("item_id").orderBy(strength.desc(), "complement_item_id")
+    return (
+        together.withColumn("lift", lift)
+        .where("lift > 1")
+        .withColumn("confidence", F.col("baskets_together") / F.col("baskets"))
+        .withColumn("rank", F.row_number().over(best_first).cast("int"))
+        .where(F.col("rank") <= per_item)
+        .select("item_id", "rank", "complement_item_id", "baskets_together", "lift", "confidence")
+    )

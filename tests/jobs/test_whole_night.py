@@ -1,0 +1,105 @@
+"""A whole night over the small log, as an operator runs it: once, once more, and the next night."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from jobs.cli import app
+from jobs.lake.catalog import open_catalog
+from jobs.lake.lake import Lake
+from jobs.publish.query import run_query
+from jobs.publish.reading import table_names
+from tests.small_log import write_scenario, write_small_log
+
+DAY = date(2017, 5, 13)
+
+# Who wrote a row, and when, differs from run to run; what it says must not.
+_OF_THE_RUN = {"run_id", "published_at", "started_at", "seconds", "snapshots"}
+_RECORDS = {"run_stages", "publications"}
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A home in which the night of DAY has run."""
+    folder = tmp_path_factory.mktemp("night")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTSHELF_HOME", str(folder / "home"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        path = write_scenario(folder / "small.yaml", write_small_log(folder / "log"))
+        result = nightshelf("run", "--scenario", str(path), "--date", str(DAY))
+        assert result.exit_code == 0, result.stderr
+        yield str(path)
+
+
+def nightshelf(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def home_of(scenario: str) -> Path:
+    return Path(scenario).parent / "home"
+
+
+def content_digests(scenario: str) -> dict[str, str]:
+    """Table -> a digest of its sorted rows."""
+    home = home_of(scenario)
+    lake = Lake(open_catalog(home, {}), "small", home)
+    digests = {}
+    for table in set(table_names(lake)) - _RECORDS:
+        answer = run_query(lake, f"FROM {table}")
+        kept = [index for index, column in enumerate(answer.columns) if column not in _OF_THE_RUN]
+        rows = sorted(repr([row[index] for index in kept]) for row in answer.rows)
+        digests[table] = hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return digests
+
+
+@pytest.mark.slow
+def test_a_night_publishes_a_shelf_for_every_household(scenario: str) -> None:
+    sql = (
+        "SELECT count(DISTINCT user_id) AS users, count(*) AS rows, "
+        "count(DISTINCT (user_id, item_id)) AS pairs, count_if(reason IS NULL) AS unexplained "
+        "FROM latest_recommendations"
+    )
+
+    found = json.loads(nightshelf("query", sql, "--format", "json", "--scenario", scenario).stdout)
+
+    assert found == {"users": 60, "rows": 600, "pairs": 600, "unexplained": 0}
+
+
+@pytest.mark.slow
+def test_the_joint_model_learns_more_than_the_constant(scenario: str) -> None:
+    sql = "SELECT role, value FROM task_metrics WHERE task = 'purchase' AND metric = 'auc'"
+
+    lines = nightshelf("query", sql, "--format", "json", "--scenario", scenario).stdout.splitlines()
+
+    auc = {row["role"]: row["value"] for row in map(json.loads, lines)}
+    assert auc["candidate"] > auc["constant"] + 0.2
+
+
+@pytest.mark.slow
+def test_a_recommendation_can_be_traced_to_the_log(scenario: str) -> None:
+    tree = nightshelf(
+        "lineage", "--table", "recommendations", "--date", str(DAY), "--scenario", scenario
+    ).stdout
+
+    for step in ("recommendations", "model_runs", "examples", "user_features", "events", "the behaviour log"):
+        assert step in tree, step
+
+
+@pytest.mark.slow
+def test_the_same_night_twice_gives_equal_tables_and_the_next_night_adds_a_day(scenario: str) -> None:
+    before = content_digests(scenario)
+
+    again = nightshelf("run", "--scenario", scenario, "--date", str(DAY))
+    after = content_digests(scenario)
+    next_night = nightshelf("run", "--scenario", scenario, "--date", str(DAY + timedelta(days=1)))
+
+    assert (again.exit_code, next_night.exit_code) == (0, 0)
+    assert {table for table in before if before[table] != after[table]} == set()
+    days = nightshelf("query", "SELECT DISTINCT ds FROM recommendations ORDER BY 1", "--scenario", scenario)
+    assert days.stdout.split() == ["ds", "2017-05-13", "2017-05-14"]
+    assert (home_of(scenario) / "reports" / "small" / "2017-05-14.html").is_file()
