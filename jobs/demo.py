@@ -16,6 +16,7 @@ from jobs.publish.shelves import read_shelf
 from jobs.stage import Run, make_run
 
 SCENARIO, NIGHT = "grocery", date(2017, 12, 2)
+_FULL_WEEK = 15  # products
 _NAMES = {
     "joint": "Nightshelf, joint model",
     "own_half_life_90d": "own purchases, 90-day half-life",
@@ -41,13 +42,14 @@ def run_demo() -> None:
 
 
 def _print_shelf(console: Console, run: Run) -> None:
-    """The shelf of the first household by number that bought anything in the week after."""
+    """The shelf of the first household by number that did a full week of shopping after it."""
     spark, lake = start_spark(run.runtime), run.lake()
     bought = bought_after(spark, run).cache()
-    household = bought.orderBy(F.length("user_id"), "user_id").first()
+    full_week = bought.groupBy("user_id").count().where(F.col("count") >= _FULL_WEEK)
+    household = full_week.orderBy(F.length("user_id"), "user_id").first()
     publication = publication_of(run)
     if household is None or publication is None:
-        raise ValueError(f"nothing was bought after {NIGHT}, or the night is not published")
+        raise ValueError(f"no household shopped for a week after {NIGHT}, or the night is not published")
     user = household.user_id
     basket = _with_titles(bought.where(F.col("user_id") == user), item_levels(lake.read(spark, ITEMS)))
     shelf = read_shelf(lake, user, NIGHT, publication.snapshots)

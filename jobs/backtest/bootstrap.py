@@ -41,7 +41,7 @@ def difference_intervals(rows: DataFrame) -> DataFrame:
     )
     means = (
         sums.groupBy("method", "date", "segment", "replicate")
-        .agg((F.sum("total") / F.sum("weight")).alias("mean"))
+        .agg(F.try_divide(F.sum("total"), F.sum("weight")).alias("mean"))
         .groupBy("method", "date", "segment")
     )
     return means.agg(

@@ -1,5 +1,6 @@
 """The options that several commands share, and how their errors reach the terminal."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -68,3 +69,12 @@ def open_lake(scenario: str) -> "Lake":
             "or set NIGHTSHELF_HOME to the home that has them"
         )
     return Lake(open_catalog(home, runtime.catalog), name, home)
+
+
+def log_in_background() -> None:
+    """A terminal gets one line a stage and what goes wrong; a log file gets everything."""
+    from jobs.stage import log_to_standard_error
+
+    log_to_standard_error()
+    if Console(stderr=True).is_terminal:
+        logging.getLogger().setLevel(logging.WARNING)

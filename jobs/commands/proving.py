@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from jobs.commands.options import DEFAULT_SCENARIO, Scenario, clear_errors
+from jobs.commands.options import DEFAULT_SCENARIO, Scenario, clear_errors, log_in_background
 
 _COLUMNS = ("method", "date", "segment", "ndcg@10", "recall@10", "hit@10", "ci_low", "ci_high", "users")
 
@@ -24,6 +24,7 @@ def backtest(
     a 90-day half-life. The line method=joint, date=all, segment=all is the result.
     """
     days = _parse_days(dates)
+    log_in_background()
     with clear_errors():
         from jobs.backtest.run_backtest import run_backtest
 
@@ -43,6 +44,7 @@ def backtest(
 
 def demo() -> None:
     """Runs the night of 2017-12-02 for grocery; shows a shelf beside what was bought in the week after."""
+    log_in_background()
     with clear_errors():
         from jobs.demo import run_demo
 

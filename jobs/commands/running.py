@@ -1,6 +1,5 @@
 """Commands that change what readers see: run, backfill, rollback; and report, which writes a file."""
 
-import logging
 from datetime import datetime
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from jobs.commands.options import (
     RunDate,
     Scenario,
     clear_errors,
+    log_in_background,
     open_lake,
 )
 
@@ -30,7 +30,7 @@ def run(
     from jobs.nightly import STAGES, run_night
     from jobs.publish.write_report import report_path
 
-    _log_in_background()
+    log_in_background()
     if from_stage and from_stage not in STAGES:
         raise typer.BadParameter(
             f"{from_stage!r} is no stage: {', '.join(STAGES)}", param_hint="--from-stage"
@@ -53,7 +53,7 @@ def backfill(
     """Runs every night of a range: what rests on the data alone in bulk, then a model and shelves per day."""
     from jobs import nightly
 
-    _log_in_background()
+    log_in_background()
     with clear_errors():
         runs = nightly.backfill(scenario, first.date(), last.date())
     for night in runs:
@@ -88,12 +88,3 @@ def report(date: RunDate, scenario: Scenario = DEFAULT_SCENARIO) -> None:
         night = make_run(scenario, date.date(), last_run_id(night))
         write_report(night, night.lake("report"))
     Console(soft_wrap=True).print(str(report_path(night)), highlight=False)
-
-
-def _log_in_background() -> None:
-    """A terminal gets one line a stage and what goes wrong; a log file gets everything."""
-    from jobs.stage import log_to_standard_error
-
-    log_to_standard_error()
-    if Console(stderr=True).is_terminal:
-        logging.getLogger().setLevel(logging.WARNING)

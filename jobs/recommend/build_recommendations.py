@@ -103,9 +103,9 @@ def make_shelves(night: Night) -> DataFrame:
     featured = without_model_nulls(
         add_item_features(pairs, frames, config.features, wanted), config.model.columns
     )
-    keep = ["user_id", "item_id", "channels", *_REASON_COLUMNS]
     tasks = {task: column for task, column in PREDICTION_COLUMNS.items() if _has_task(night, task)}
-    scored = score(featured, night.model_folder, keep, tasks)
+    keep = ["channels", *_REASON_COLUMNS]
+    scored = score(featured, night.model_folder, ["user_id", "item_id"], tasks, keep)
     return rank_shelves(scored, config.recommend).withColumns(
         {"reason": reason(), "channels": channel_names()}
     )

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,3 +32,13 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("small")
     log = write_small_log(folder / "log")
     return str(write_scenario(folder / "small.yaml", log, examples={"training_weeks": 2}))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty NIGHTSHELF_HOME, and a runtime of the size of the small log."""
+    runtime = tmp_path / "runtime.yaml"
+    runtime.write_text("{master: 'local[2]', driver_memory: 1g, shuffle_partitions: 2}")
+    monkeypatch.setenv("NIGHTSHELF_RUNTIME", str(runtime))
+    monkeypatch.setenv("NIGHTSHELF_HOME", str(tmp_path))
+    return tmp_path

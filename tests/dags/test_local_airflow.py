@@ -18,6 +18,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
+NIGHTSHELF = str(Path(sys.executable).parent / "nightshelf")
 PUBLISHED = ["recommendations", "coupon_recommendations", "item_complements", "user_profiles", "task_metrics"]
 DAYS = ["2017-05-18", "2017-05-19", "2017-05-20"]
 
@@ -36,12 +37,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def local_airflow(home: Path) -> Iterator[subprocess.Popen[str]]:
-    """Starts a local Airflow below `home` and stops it as Ctrl-C does."""
+def local_airflow() -> Iterator[subprocess.Popen[str]]:
+    """Starts a local Airflow below NIGHTSHELF_HOME and stops it as Ctrl-C does."""
     starter = subprocess.Popen(
         [sys.executable, "-m", "setup.local_airflow", "start", "--port", str(free_port())],
         cwd=REPOSITORY,
-        env={**os.environ, "NIGHTSHELF_HOME": str(home)},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -88,38 +88,21 @@ def run_states(home: Path) -> dict[str, str]:
         return dict(database.execute(query).fetchall())
 
 
-def read_published(home: Path, scenario: str) -> dict[str, str]:
+def read_published(scenario: str) -> dict[str, str]:
     """Every published table of DAYS as sorted CSV, without the names of the runs."""
     days = ", ".join(f"'{day}'" for day in DAYS)
     content = {}
     for table in PUBLISHED:
         query = f"SELECT * EXCLUDE (run_id) FROM {table} WHERE ds IN ({days}) ORDER BY ALL"
-        command = [
-            sys.executable,
-            "-m",
-            "jobs.cli",
-            "query",
-            query,
-            "--scenario",
-            scenario,
-            "--format",
-            "csv",
-        ]
-        content[table] = subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env={**os.environ, "NIGHTSHELF_HOME": str(home)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        ).stdout
+        command = [NIGHTSHELF, "query", query, "--scenario", scenario, "--format", "csv"]
+        content[table] = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return content
 
 
 @pytest.mark.slow
-def test_stopping_leaves_no_process_while_spark_runs(tmp_path: Path) -> None:
-    with local_airflow(tmp_path) as starter:
-        unpause_nightly(tmp_path)  # it runs for yesterday at once
+def test_stopping_leaves_no_process_while_spark_runs(home: Path) -> None:
+    with local_airflow() as starter:
+        unpause_nightly(home)  # it runs for yesterday at once
         started: list[psutil.Process] = []
 
         def spark_runs() -> bool:
@@ -134,16 +117,16 @@ def test_stopping_leaves_no_process_while_spark_runs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(5400)
-def test_a_backfilled_night_run_again_has_equal_content(tmp_path: Path, scenario: str) -> None:
-    with local_airflow(tmp_path):
-        unpause_nightly(tmp_path)
-        create_backfill(tmp_path, scenario)
-        wait_for("end of the backfill", lambda: ended(tmp_path), timeout_seconds=2400)
-        first_states, first_content = run_states(tmp_path), read_published(tmp_path, scenario)
+def test_a_backfilled_night_run_again_has_equal_content(home: Path, scenario: str) -> None:
+    with local_airflow():
+        unpause_nightly(home)
+        create_backfill(home, scenario)
+        wait_for("end of the backfill", lambda: ended(home), timeout_seconds=2400)
+        first_states, first_content = run_states(home), read_published(scenario)
 
-        create_backfill(tmp_path, scenario, "--reprocess-behavior", "completed")
-        wait_for("end of the second backfill", lambda: ended(tmp_path), timeout_seconds=2400)
-        second_states, second_content = run_states(tmp_path), read_published(tmp_path, scenario)
+        create_backfill(home, scenario, "--reprocess-behavior", "completed")
+        wait_for("end of the second backfill", lambda: ended(home), timeout_seconds=2400)
+        second_states, second_content = run_states(home), read_published(scenario)
 
     assert first_states == second_states == dict.fromkeys(DAYS, "success")
     assert first_content == second_content
@@ -158,11 +141,12 @@ def ended(home: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_dags_test_needs_only_airflow_home_and_the_dags_folder(tmp_path: Path, scenario: str) -> None:
+    machine = {name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ}
     environment = {
+        **machine,
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "NIGHTSHELF_HOME": str(tmp_path),  # else the test would write to the repository's own lake
-        "PATH": os.defpath,
     }
     subprocess.run([AIRFLOW, "db", "migrate"], env=environment, cwd=tmp_path, check=True)
 

@@ -1,0 +1,90 @@
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.features.build_tiles import add_is_new, make_item_days, make_user_days, make_user_item_days
+
+DAY = date(2017, 3, 1)
+EVENT = {
+    "ds": DAY, "user_id": "u", "item_id": "i", "event_type": "purchase", "request_id": "b1",
+    "quantity": 1, "value": 100, "discount": 0,
+}  # fmt: skip
+_EVENTS = (
+    "ds date, user_id string, item_id string, event_type string, request_id string, "
+    "quantity long, value long, discount long"
+)
+
+
+def events(spark: SparkSession, *changes: dict[str, Any]) -> DataFrame:
+    rows = [tuple({**EVENT, **change}.values()) for change in changes]
+    return spark.createDataFrame(rows, _EVENTS)
+
+
+def rows_of(frame: DataFrame, *names: str) -> list[tuple[Any, ...]]:
+    return sorted(map(tuple, frame.select(*names).collect()))
+
+
+REDEMPTION = {"event_type": "coupon_redeem", "item_id": None, "quantity": None, "value": None, "discount": None}
+
+
+@pytest.fixture
+def shopping(spark: SparkSession) -> DataFrame:
+    return events(
+        spark,
+        {"quantity": 2, "value": 300, "discount": 50},
+        {},
+        {"item_id": "j", "request_id": "b2", "quantity": 0, "value": 0},
+        {"item_id": "k", "user_id": "v", "quantity": 500},
+        {"item_id": "k", "user_id": "v", "quantity": 1},
+        {**REDEMPTION, "user_id": "w"},
+        {"ds": DAY + timedelta(1), "quantity": 5},
+    )
+
+
+def test_pairs_sum_their_lines_and_quantity_0_is_no_purchase(shopping: DataFrame) -> None:
+    pairs = make_user_item_days(shopping)
+
+    sums = rows_of(pairs, "ds", "user_id", "item_id", "line_count", "quantity", "spend", "discount_line_count")
+    assert sums == [
+        (DAY, "u", "i", 2, 3, 400, 1), (DAY, "v", "k", 2, 501, 200, 0),
+        (DAY + timedelta(1), "u", "i", 1, 5, 100, 0),
+    ]  # fmt: skip
+
+
+def test_a_pair_is_new_on_its_first_day_only(shopping: DataFrame) -> None:
+    pairs = add_is_new(make_user_item_days(shopping))
+
+    assert rows_of(pairs, "user_id", "ds", "is_new") == [
+        ("u", DAY, True), ("u", DAY + timedelta(1), False), ("v", DAY, True)
+    ]  # fmt: skip
+
+
+def test_user_days_count_baskets_redemptions_and_new_items(shopping: DataFrame) -> None:
+    days = make_user_days(shopping, add_is_new(make_user_item_days(shopping)))
+
+    names = ("user_id", "ds", "basket_count", "line_count", "spend", "redemption_count", "new_item_count")
+    assert rows_of(days, *names) == [
+        ("u", DAY, 1, 2, 400, 0, 1),
+        ("u", DAY + timedelta(1), 1, 1, 100, 0, 0),
+        ("v", DAY, 1, 2, 200, 0, 1),
+        ("w", DAY, 0, 0, 0, 1, 0),
+    ]
+
+
+def test_item_days_keep_the_largest_line_also_of_items_that_were_not_bought(shopping: DataFrame) -> None:
+    days = make_item_days(shopping, add_is_new(make_user_item_days(shopping)))
+
+    assert rows_of(days, "item_id", "ds", "user_count", "line_count", "max_line_quantity", "new_user_count") == [
+        ("i", DAY, 1, 2, 2, 1), ("i", DAY + timedelta(1), 1, 1, 5, 0), ("j", DAY, 0, 0, 0, 0),
+        ("k", DAY, 1, 2, 500, 1),
+    ]  # fmt: skip
+
+
+def test_an_empty_day_has_no_tiles(spark: SparkSession) -> None:
+    none = spark.createDataFrame([], _EVENTS)
+    pairs = add_is_new(make_user_item_days(none))
+
+    assert make_user_days(none, pairs).isEmpty()
+    assert make_item_days(none, pairs).isEmpty()
