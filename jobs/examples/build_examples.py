@@ -76,19 +76,23 @@ def label_interest(
 
 def label_campaigns(members: DataFrame, events: DataFrame) -> DataFrame:
     """(ds, user_id, campaign_id, campaign_type, closes_on, label_coupon); ds is the campaign's first day."""
-    redeemed = (
-        events.where(F.col("event_type") == "coupon_redeem")
-        .groupBy("user_id", F.col("context")["campaign_id"].alias("campaign_id"))
-        .agg(F.min("ds").alias("redeemed_on"))
+    redeemed = events.where(F.col("event_type") == "coupon_redeem").select(
+        "user_id", F.col("context")["campaign_id"].alias("campaign_id"), F.col("ds").alias("redeemed_on")
     )
-    in_time = F.coalesce(F.col("redeemed_on").between(F.col("valid_from"), F.col("valid_to")), F.lit(False))
-    return members.join(redeemed, ["user_id", "campaign_id"], "left").select(
+    keys = ["user_id", "campaign_id"]
+    in_time = (
+        members.join(redeemed, keys)
+        .where(F.col("redeemed_on").between(F.col("valid_from"), F.col("valid_to")))
+        .select(*keys, F.lit(1).alias("label_coupon"))
+        .distinct()
+    )
+    return members.join(in_time, keys, "left").select(
         F.col("valid_from").alias("ds"),
         "user_id",
         "campaign_id",
         "campaign_type",
         F.col("valid_to").alias("closes_on"),
-        in_time.cast("int").alias("label_coupon"),
+        F.coalesce("label_coupon", F.lit(0)).alias("label_coupon"),
     )
 
 

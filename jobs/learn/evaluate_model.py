@@ -40,7 +40,7 @@ def decide(candidate: Metrics, serving: Metrics | None, rule: PromotionRule) -> 
             "rejected",
             f"{name} is {value:.4f}, below {floor:.4f}: the constant and min_gain_over_constant",
         )
-    theirs = serving[rule.task].get(rule.metric) if serving else None
+    theirs = (serving or {}).get(rule.task, {}).get(rule.metric)
     if theirs is not None and value < theirs - rule.max_loss_to_serving:
         return (
             "rejected",

@@ -24,12 +24,15 @@ def model_of_run(lake: Lake, run_id: str) -> dict[str, Any]:
     return dict(rows[0])
 
 
-def serving_model(lake: Lake, day: date, but_run: str = "") -> dict[str, Any] | None:
-    """The model that serves on `day`, leaving one run aside; None before the first promotion."""
+def serving_model(lake: Lake, day: date, but_run: str = "", own_run: str = "") -> dict[str, Any] | None:
+    """The model that serves on `day`, leaving one run aside; None before the first promotion.
+
+    A day that was run again has several: there the model of `own_run` comes first.
+    """
     runs = lake.read_arrow(MODEL_RUNS)
     is_candidate = pc.and_(pc.equal(runs["status"], "promoted"), pc.less_equal(runs["ds"], day))
     promoted = runs.filter(pc.and_(is_candidate, pc.not_equal(runs["run_id"], but_run)))
-    promoted = promoted.filter(pc.less_equal(promoted["trained_through"], day))
-    if not promoted.num_rows:
-        return None
-    return dict(promoted.sort_by([("ds", "descending"), ("run_id", "descending")]).slice(0, 1).to_pylist()[0])
+    models = promoted.filter(pc.less_equal(promoted["trained_through"], day)).to_pylist()
+    return max(
+        models, key=lambda model: (model["ds"], model["run_id"] == own_run, model["run_id"]), default=None
+    )

@@ -174,7 +174,7 @@ def build_recommendations(run: Run, lake: Lake) -> RowCounts:
     Raises:
         ValueError: if no model has been promoted yet.
     """
-    model = serving_model(lake, run.date)
+    model = serving_model(lake, run.date, own_run=run.run_id)
     if model is None:
         raise ValueError(
             f"no model was promoted by {run.date}: run train and evaluate, see model_runs.reason"

@@ -15,7 +15,7 @@ def make_complements(events: DataFrame, min_baskets: int, per_item: int) -> Data
     """
     is_purchase = (F.col("event_type") == "purchase") & (F.col("quantity") > 0)
     lines = events.where(is_purchase).select("request_id", "item_id").distinct()
-    baskets = lines.select("request_id").distinct().count()
+    all_baskets = lines.agg(F.count_distinct("request_id").alias("all_baskets"))
     frequent = (
         lines.groupBy("item_id")
         .agg(F.count(F.lit(1)).alias("baskets"))
@@ -34,13 +34,12 @@ def make_complements(events: DataFrame, min_baskets: int, per_item: int) -> Data
         .agg(F.count(F.lit(1)).alias("baskets_together"))
         .where(F.col("baskets_together") >= min_baskets)
     )
-    lift = (
-        F.col("baskets_together") * F.lit(float(baskets)) / (F.col("baskets") * F.col("complement_baskets"))
-    )
+    lift = F.col("baskets_together") * F.col("all_baskets") / (F.col("baskets") * F.col("complement_baskets"))
     strength = F.col("baskets_together") * F.log("lift")
     best_first = Window.partitionBy("item_id").orderBy(strength.desc(), "complement_item_id")
     return (
-        together.withColumn("lift", lift)
+        together.crossJoin(F.broadcast(all_baskets))
+        .withColumn("lift", lift)
         .where("lift > 1")
         .withColumn("confidence", F.col("baskets_together") / F.col("baskets"))
         .withColumn("rank", F.row_number().over(best_first).cast("int"))

@@ -45,31 +45,28 @@ def reason() -> Column:
     """Why an item is on the shelf, in words, from its channels and the features of the pair."""
     times, last = F.col("user_item_line_count"), F.col("user_item_days_since_last")
     every = F.round("user_item_mean_interval").cast("int")
-    kind = F.initcap(F.element_at(F.split("type_id", " / "), -1))
+    kind = F.initcap(F.element_at(F.split("type_id", " / "), -1))  # null where the catalogue stops before
     bought = F.concat(
         F.lit("Bought "),
         F.when(times == 1, F.lit("once")).otherwise(F.concat(times.cast("string"), F.lit(" times"))),
         F.lit(", last "),
         F.when(last == 1, F.lit("yesterday")).otherwise(F.concat(last.cast("string"), F.lit(" days ago"))),
-        F.when(every > 0, F.concat(F.lit("; usually every "), every.cast("string"), F.lit(" days")))
+        F.when(every == 1, F.lit("; usually every day"))
+        .when(every > 1, F.concat(F.lit("; usually every "), every.cast("string"), F.lit(" days")))
         .otherwise(F.lit("")),
-    )  # fmt: skip
+    )
+    department = F.concat(
+        F.lit("Popular in a department this household shops"),
+        F.coalesce(F.concat(F.lit(": "), kind), F.lit("")),
+    )
     offer = F.when(_has("on_promotion"), F.lit(", on promotion")).otherwise(F.lit(""))
-    return F.concat(
-        F.when(times > 0, bought)
-        .when(
-            _has("popular_in_type"),
-            F.concat(F.lit("The favourite in "), kind, F.lit(", which this household buys")),
-        )
-        .when(
-            _has("popular_in_department"),
-            F.concat(F.lit("Popular in a department this household shops: "), kind),
-        )
-        .when(
-            _has("on_promotion"), F.concat(F.lit("On offer in "), kind, F.lit(", which this household buys"))
-        )
-        .otherwise(F.lit("Popular with all households")),
-        F.when(F.col("channels") == BIT["on_promotion"], F.lit("")).otherwise(offer),
+    of_type = F.concat(kind, F.lit(", which this household buys"))
+    return (
+        F.when(times > 0, F.concat(bought, offer))
+        .when(_has("popular_in_type"), F.concat(F.lit("The favourite in "), of_type, offer))
+        .when(_has("popular_in_department"), F.concat(department, offer))
+        .when(_has("on_promotion"), F.concat(F.lit("On offer in "), of_type))
+        .otherwise(F.lit("Popular with all households"))
     )
 
 

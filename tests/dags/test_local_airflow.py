@@ -56,7 +56,7 @@ def local_airflow() -> Iterator[subprocess.Popen[str]]:
         yield starter
     finally:
         starter.send_signal(signal.SIGINT)
-        starter.communicate(timeout=60)
+        starter.communicate(timeout=120)
 
 
 def call_airflow(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,9 @@ _PURCHASES = "ds date, user_id string, item_id string, line_count long, spend lo
 
 def anchor_of(spark: SparkSession, user: str) -> date:
     """The user's anchor whose window holds DAY."""
-    anchor: date = add_anchor(spark.createDataFrame([(DAY, user)], "ds date, user_id string"), WEEK).collect()[0].anchor
+    anchor: date = (
+        add_anchor(spark.createDataFrame([(DAY, user)], "ds date, user_id string"), WEEK).collect()[0].anchor
+    )
     return anchor
 
 
@@ -39,12 +41,16 @@ def test_bought_sums_the_days_of_the_label_window_only(spark: SparkSession) -> N
     ("days_before_the_anchor", "counts"),
     [pytest.param(1, False, id="known at the anchor"), pytest.param(0, True, id="only on the day itself")],
 )
-def test_an_excluded_item_is_no_purchase(spark: SparkSession, days_before_the_anchor: int, counts: bool) -> None:
+def test_an_excluded_item_is_no_purchase(
+    spark: SparkSession, days_before_the_anchor: int, counts: bool
+) -> None:
     anchor = anchor_of(spark, "u")
     purchase = spark.createDataFrame([(anchor, "u", "fuel", 1, 100, 0)], _PURCHASES)
     since = anchor - timedelta(days_before_the_anchor)
 
-    bought = make_bought(purchase, spark.createDataFrame([("fuel", since)], "item_id string, since date"), WEEK)
+    bought = make_bought(
+        purchase, spark.createDataFrame([("fuel", since)], "item_id string, since date"), WEEK
+    )
 
     assert (bought.count() == 1) == counts
 
@@ -88,7 +94,9 @@ def test_a_rate_of_1_keeps_every_pair(spark: SparkSession, proposed: DataFrame) 
 def test_recall_counts_the_bought_pairs_of_users_that_were_proposed_for(spark: SparkSession) -> None:
     own, popular = BIT["bought_before"], BIT["popular"]
     found = [("u", "i", own | popular), ("u", "j", popular), ("u", "not bought", own), ("v", "i", own)]
-    candidates = spark.createDataFrame([(DAY, *row) for row in found], _PROPOSED).withColumnRenamed("channel", "channels")
+    candidates = spark.createDataFrame([(DAY, *row) for row in found], _PROPOSED).withColumnRenamed(
+        "channel", "channels"
+    )
     pairs = [("u", "i"), ("u", "j"), ("u", "missed"), ("v", "i"), ("a new user", "i")]
     bought = spark.createDataFrame([(DAY, *pair) for pair in pairs], _BOUGHT)
     users = spark.createDataFrame([(DAY, "u"), (DAY, "v")], "ds date, user_id string")

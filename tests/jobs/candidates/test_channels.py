@@ -34,7 +34,8 @@ def as_of(spark: SparkSession) -> AsOf:
     category = spark.createDataFrame(
         [
             (DAY, "a", "department", "D1", 1, 0.9), (DAY, "a", "department", "D2", 2, 0.1),
-            (DAY, "a", "type", "T1", 1, 0.6), (DAY, "a", "type", "T2", 2, 0.3), (DAY, "a", "type", "T3", 3, 0.1),
+            (DAY, "a", "type", "T1", 1, 0.6), (DAY, "a", "type", "T2", 2, 0.3),
+            (DAY, "a", "type", "T3", 3, 0.1),
             (DAY, "b", "department", "D2", 1, 1.0), (DAY, "b", "type", "T3", 1, 1.0),
         ],
         _USER_CATEGORY,
@@ -91,7 +92,9 @@ def test_each_channel_proposes_its_quota(proposals: Callable[[date], Proposals])
     }
 
 
-def test_an_item_is_excluded_from_the_day_after_its_large_line(proposals: Callable[[date], Proposals]) -> None:
+def test_an_item_is_excluded_from_the_day_after_its_large_line(
+    proposals: Callable[[date], Proposals],
+) -> None:
     found = proposals(DAY - timedelta(days=1))
 
     assert found["bought_before"] == {("a", "best"), ("a", "loner")}
@@ -110,7 +113,12 @@ def test_a_pair_is_kept_once_with_the_bits_of_all_its_channels(spark: SparkSessi
 
 
 def test_items_are_excluded_since_their_first_line_above_the_quantity(spark: SparkSession) -> None:
-    sold = [("fuel", DAY, 101), ("fuel", DAY - timedelta(3), 900), ("fuel", DAY - timedelta(5), 3), ("milk", DAY, 100)]
+    sold = [
+        ("fuel", DAY, 101),
+        ("fuel", DAY - timedelta(3), 900),
+        ("fuel", DAY - timedelta(5), 3),
+        ("milk", DAY, 100),
+    ]
     item_days = spark.createDataFrame(sold, "item_id string, ds date, max_line_quantity long")
 
     excluded = excluded_items(item_days, max_line_quantity=100)

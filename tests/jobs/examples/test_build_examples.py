@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -22,9 +21,7 @@ DAY = date(2017, 3, 1)
 WEEK = 7
 _PURCHASES = "ds date, user_id string, item_id string, line_count long, spend long, discount_line_count long"
 _CANDIDATES = "ds date, user_id string, item_id string, channels int, sampling_rate double"
-_MEMBERS = (
-    "user_id string, campaign_id string, campaign_type string, valid_from date, valid_to date"
-)
+_MEMBERS = "user_id string, campaign_id string, campaign_type string, valid_from date, valid_to date"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +38,7 @@ def anchor(spark: SparkSession) -> date:
 
 
 def bought_on(spark: SparkSession, anchor: date, *rows: tuple[str, int, int, int, int]) -> DataFrame:
-    """What `u` bought within label windows; rows are (item, day after the anchor, lines, cents, on discount)."""
+    """What `u` bought; rows are (item, days after the anchor, lines, cents, lines on discount)."""
     purchases = [(anchor + timedelta(after), "u", item, *sums) for item, after, *sums in rows]
     nothing = spark.createDataFrame([], "item_id string, since date")
     return make_bought(spark.createDataFrame(purchases, _PURCHASES), nothing, WEEK)
@@ -74,8 +71,9 @@ def test_interest_has_one_row_per_user_and_anchor_in_the_order_of_departments(
 ) -> None:
     purchases = spark.createDataFrame(
         [
-            (anchor, "u", "milk", 1, 1, 0), (anchor, "u", "milk", 1, 1, 0), (anchor + timedelta(6), "u", "beer", 1, 1, 0),
-            (anchor + timedelta(7), "u", "soap", 1, 1, 0), (anchor, "u", "unknown", 1, 1, 0),
+            (anchor, "u", "milk", 1, 1, 0), (anchor + timedelta(1), "u", "milk", 1, 1, 0),
+            (anchor + timedelta(6), "u", "beer", 1, 1, 0), (anchor + timedelta(7), "u", "soap", 1, 1, 0),
+            (anchor, "u", "unknown", 1, 1, 0),
         ],
         _PURCHASES,
     )  # fmt: skip
@@ -92,36 +90,46 @@ def test_interest_has_one_row_per_user_and_anchor_in_the_order_of_departments(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("days", "label"),
-    [
-        pytest.param([], 0, id="never redeemed"),
-        pytest.param([-1], 0, id="the day before the campaign"),
-        pytest.param([0], 1, id="its first day"),
-        pytest.param([20], 1, id="its last day"),
-        pytest.param([21], 0, id="the day after it"),
-        pytest.param([-1, 5], 1, id="before and within"),
-        pytest.param([5, 6, 30], 1, id="several times"),
-    ],
-)
-def test_a_coupon_counts_only_within_its_campaign(spark: SparkSession, days: Sequence[int], label: int) -> None:
-    members = spark.createDataFrame([("u", "c", "A", DAY, DAY + timedelta(20))], _MEMBERS)
-    redemptions = [("u", "coupon_redeem", DAY + timedelta(day), {"campaign_id": "c"}) for day in days]
+_REDEMPTIONS = {  # user: days after the first of the campaign, which lasts 21 days; the label
+    "never": ([], 0),
+    "the day before the campaign": ([-1], 0),
+    "its first day": ([0], 1),
+    "its last day": ([20], 1),
+    "the day after it": ([21], 0),
+    "before and within": ([-1, 5], 1),
+    "several times": ([5, 6, 30], 1),
+}
+
+
+def test_a_coupon_counts_only_within_its_campaign(spark: SparkSession) -> None:
+    last = DAY + timedelta(20)
+    members = spark.createDataFrame([(user, "c", "A", DAY, last) for user in _REDEMPTIONS], _MEMBERS)
+    of_campaign = {"campaign_id": "c"}
+    redemptions = [
+        (user, "coupon_redeem", DAY + timedelta(day), of_campaign)
+        for user, (days, _) in _REDEMPTIONS.items()
+        for day in days
+    ]
     others = [
-        ("u", "coupon_redeem", DAY, {"campaign_id": "other"}), ("v", "coupon_redeem", DAY, {"campaign_id": "c"}),
-        ("u", "purchase", DAY, {"campaign_id": "c"}),
-    ]  # fmt: skip
+        ("never", "coupon_redeem", DAY, {"campaign_id": "other"}),
+        ("no member", "coupon_redeem", DAY, of_campaign),
+        ("never", "purchase", DAY, of_campaign),
+    ]
     events = spark.createDataFrame(
         [*redemptions, *others], "user_id string, event_type string, ds date, context map<string,string>"
     )
 
     labelled = label_campaigns(members, events)
 
-    assert list(map(tuple, labelled.collect())) == [(DAY, "u", "c", "A", DAY + timedelta(20), label)]
+    assert sorted(map(tuple, labelled.collect())) == sorted(
+        (DAY, user, "c", "A", last, label) for user, (_, label) in _REDEMPTIONS.items()
+    )
 
 
 def test_affinity_counts_purchases_before_the_campaign_of_its_products(spark: SparkSession) -> None:
-    members = spark.createDataFrame([(DAY, "u", "c"), (DAY, "v", "c")], "ds date, user_id string, campaign_id string")
+    members = spark.createDataFrame(
+        [(DAY, "u", "c"), (DAY, "v", "c")], "ds date, user_id string, campaign_id string"
+    )
     coupons = spark.createDataFrame(
         [("coupon", "c", "k1", "milk"), ("coupon", "c", "k2", "milk"), ("coupon", "other", "k3", "beer"),
          ("placement", "c", None, "soap")],
@@ -129,7 +137,8 @@ def test_affinity_counts_purchases_before_the_campaign_of_its_products(spark: Sp
     )  # fmt: skip
     before = DAY - timedelta(1)
     purchases = spark.createDataFrame(
-        [(before, "u", "milk", 2, 1, 0), (before - timedelta(90), "u", "milk", 1, 1, 0), (DAY, "u", "milk", 50, 1, 0),
+        [(before, "u", "milk", 2, 1, 0), (before - timedelta(90), "u", "milk", 1, 1, 0),
+         (DAY, "u", "milk", 50, 1, 0),
          (before, "u", "beer", 9, 1, 0), (before, "u", "soap", 9, 1, 0)],
         _PURCHASES,
     )  # fmt: skip
@@ -139,7 +148,9 @@ def test_affinity_counts_purchases_before_the_campaign_of_its_products(spark: Sp
     assert list(map(tuple, affinity.collect())) == [("u", "c", 3.0)]
 
 
-def test_finished_rows_have_all_columns_and_an_id_of_their_own(spark: SparkSession, config: ScenarioConfig) -> None:
+def test_finished_rows_have_all_columns_and_an_id_of_their_own(
+    spark: SparkSession, config: ScenarioConfig
+) -> None:
     pairs = [(DAY, f"u{user}", f"i{item}") for user in range(20) for item in range(20)]
     pairs += [(DAY + timedelta(1), *pair[1:]) for pair in pairs] + [(DAY, "u1", "1i"), (DAY, "u11", "i")]
     rows = spark.createDataFrame(pairs, "ds date, user_id string, item_id string")
@@ -161,8 +172,12 @@ def test_finished_rows_have_all_columns_and_an_id_of_their_own(spark: SparkSessi
     assert set(members.columns) < set(campaigns.column_names)
 
 
-def test_an_example_keeps_its_id_whatever_else_it_carries(spark: SparkSession, config: ScenarioConfig) -> None:
-    row = spark.createDataFrame([(DAY, "u", "i", 3)], "ds date, user_id string, item_id string, item_rank long")
+def test_an_example_keeps_its_id_whatever_else_it_carries(
+    spark: SparkSession, config: ScenarioConfig
+) -> None:
+    row = spark.createDataFrame(
+        [(DAY, "u", "i", 3)], "ds date, user_id string, item_id string, item_rank long"
+    )
 
     ids = {
         finish_examples(rows, examples(config), "user_item").collect()[0].example_id

@@ -7,7 +7,12 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.config import load_scenario
-from jobs.examples.feature_columns import FeatureFrames, add_item_features, add_user_features, feature_column_types
+from jobs.examples.feature_columns import (
+    FeatureFrames,
+    add_item_features,
+    add_user_features,
+    feature_column_types,
+)
 from jobs.features.tables import (
     category_features,
     item_features,
@@ -48,7 +53,10 @@ def frames(spark: SparkSession) -> FeatureFrames:
         items=features(spark, item_features(CONFIG), "item_rank", {"item_id": "i"}),
         categories=features(spark, category_features(CONFIG), "category_line_count", *category),
         user_category=features(
-            spark, user_category_features(CONFIG), "user_category_rank", *[{**of_u, **key} for key in category]
+            spark,
+            user_category_features(CONFIG),
+            "user_category_rank",
+            *[{**of_u, **key} for key in category],
         ),
         user_item=features(spark, user_item_features(CONFIG), "user_item_rank", {**of_u, "item_id": "i"}),
         promoted=promoted.withColumn("mailer_share", F.lit(0.1)),

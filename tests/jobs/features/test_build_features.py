@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ def tiles(spark: SparkSession, table: Table, ages: Iterable[int]) -> DataFrame:
     """One tile for every user, item and age (days before AS_OF; 0 and below: not before it)."""
     days = [(AS_OF - timedelta(days=age), age) for age in ages]
     rows = spark.createDataFrame(days, "ds date, age int")
-    pairs = spark.createDataFrame([("u1", "i1"), ("u1", "i2"), ("u2", "i1")], "user_id string, item_id string")
+    pairs = spark.createDataFrame(
+        [("u1", "i1"), ("u1", "i2"), ("u2", "i1")], "user_id string, item_id string"
+    )
     known = ("ds", "user_id", "item_id")
     counts = [
         (F.abs("age") + 1).cast("long").alias(column.name)
@@ -55,7 +58,9 @@ def levels(spark: SparkSession) -> DataFrame:
 BEFORE, WITH_LATER = (1, 2, 9, 40), (1, 2, 9, 40, 0, -1, -2, -8)
 
 
-def test_events_on_or_after_the_day_do_not_change_user_features_as_of_it(spark: SparkSession, run: Run) -> None:
+def test_events_on_or_after_the_day_do_not_change_user_features_as_of_it(
+    spark: SparkSession, run: Run
+) -> None:
     config = run.scenario.features
     as_of = spark.createDataFrame([(user, AS_OF) for user in ("u1", "u2")], "user_id string, ds date")
 
@@ -74,7 +79,9 @@ def test_events_on_or_after_the_day_do_not_change_user_features_as_of_it(spark: 
     assert [len(rows) for rows in before] == [3, 5, 2]
 
 
-def test_events_on_or_after_the_day_do_not_change_item_features_as_of_it(spark: SparkSession, run: Run) -> None:
+def test_events_on_or_after_the_day_do_not_change_item_features_as_of_it(
+    spark: SparkSession, run: Run
+) -> None:
     as_of = (AS_OF, AS_OF + timedelta(days=3))
 
     def features(ages: Iterable[int]) -> list[tuple[object, ...]]:
@@ -119,7 +126,9 @@ def test_every_day_of_a_user_has_one_anchor_whose_window_holds_it(spark: SparkSe
     anchors = staggered_anchors(users, (first, last), WEEK)
 
     every_day = users.crossJoin(
-        spark.range((last - first).days + 1).select(F.date_add(F.lit(first), F.col("id").cast("int")).alias("ds"))
+        spark.range((last - first).days + 1).select(
+            F.date_add(F.lit(first), F.col("id").cast("int")).alias("ds")
+        )
     )
     anchored = add_anchor(every_day, WEEK).collect()
 
@@ -127,8 +136,8 @@ def test_every_day_of_a_user_has_one_anchor_whose_window_holds_it(spark: SparkSe
     for row in anchors.orderBy("ds").collect():
         days[row.user_id].append(row.ds)
     assert {len(anchor_days) for anchor_days in days.values()} == {4}  # once in every window
-    for anchor_days in days.values():
-        assert {later - day for day, later in zip(anchor_days, anchor_days[1:], strict=False)} == {timedelta(WEEK)}
+    gaps = {later - day for anchor_days in days.values() for day, later in pairwise(anchor_days)}
+    assert gaps == {timedelta(WEEK)}  # the windows of a user neither overlap nor leave a day out
     assert len({anchor_days[0] for anchor_days in days.values()}) == WEEK  # staggered over all days
     for row in anchored:
         assert row.anchor <= row.ds < row.anchor + timedelta(WEEK)
@@ -148,7 +157,9 @@ def test_the_last_label_window_closes_on_the_run_date(run: Run, home: Path) -> N
     first, last = training_anchor_days(run)
 
     assert last + timedelta(WEEK - 1) == run.date
-    assert training_anchor_days(make_run("grocery", date(2017, 1, 9)))[0] == date(2017, 1, 2)  # with a day before
+    assert training_anchor_days(make_run("grocery", date(2017, 1, 9)))[0] == date(
+        2017, 1, 2
+    )  # with a day before
     assert scoring_day(run) == (AS_OF, AS_OF)
     assert first == date(2017, 1, 2)
     assert (training_anchor_days(make_run("grocery", date(2017, 12, 2)))[0]) == date(2017, 8, 28)
@@ -157,9 +168,13 @@ def test_the_last_label_window_closes_on_the_run_date(run: Run, home: Path) -> N
 def test_items_repeat_for_every_level_that_their_path_has(spark: SparkSession) -> None:
     rows = [("a", ["D", "C", "T"]), ("b", ["D"]), ("c", []), ("d", None)]
     items = spark.createDataFrame(rows, "item_id string, category_path array<string>")
-    sold = spark.createDataFrame([("a", 1), ("b", 2), ("c", 3), ("d", 4), ("new", 5)], "item_id string, n int")
+    sold = spark.createDataFrame(
+        [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("new", 5)], "item_id string, n int"
+    )
 
-    repeated = add_category_levels(sold, item_levels(items.withColumns({"brand": F.lit(""), "title": F.lit("")})))
+    repeated = add_category_levels(
+        sold, item_levels(items.withColumns({"brand": F.lit(""), "title": F.lit("")}))
+    )
 
     assert sorted(map(tuple, repeated.select("item_id", "n", "level", "category_id").collect())) == [
         ("a", 1, "category", "D / C"), ("a", 1, "department", "D"), ("a", 1, "type", "D / C / T"),

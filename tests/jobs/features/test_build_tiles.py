@@ -26,7 +26,13 @@ def rows_of(frame: DataFrame, *names: str) -> list[tuple[Any, ...]]:
     return sorted(map(tuple, frame.select(*names).collect()))
 
 
-REDEMPTION = {"event_type": "coupon_redeem", "item_id": None, "quantity": None, "value": None, "discount": None}
+REDEMPTION = {
+    "event_type": "coupon_redeem",
+    "item_id": None,
+    "quantity": None,
+    "value": None,
+    "discount": None,
+}
 
 
 @pytest.fixture
@@ -46,7 +52,9 @@ def shopping(spark: SparkSession) -> DataFrame:
 def test_pairs_sum_their_lines_and_quantity_0_is_no_purchase(shopping: DataFrame) -> None:
     pairs = make_user_item_days(shopping)
 
-    sums = rows_of(pairs, "ds", "user_id", "item_id", "line_count", "quantity", "spend", "discount_line_count")
+    sums = rows_of(
+        pairs, "ds", "user_id", "item_id", "line_count", "quantity", "spend", "discount_line_count"
+    )
     assert sums == [
         (DAY, "u", "i", 2, 3, 400, 1), (DAY, "v", "k", 2, 501, 200, 0),
         (DAY + timedelta(1), "u", "i", 1, 5, 100, 0),
@@ -76,7 +84,8 @@ def test_user_days_count_baskets_redemptions_and_new_items(shopping: DataFrame) 
 def test_item_days_keep_the_largest_line_also_of_items_that_were_not_bought(shopping: DataFrame) -> None:
     days = make_item_days(shopping, add_is_new(make_user_item_days(shopping)))
 
-    assert rows_of(days, "item_id", "ds", "user_count", "line_count", "max_line_quantity", "new_user_count") == [
+    names = ("item_id", "ds", "user_count", "line_count", "max_line_quantity", "new_user_count")
+    assert rows_of(days, *names) == [
         ("i", DAY, 1, 2, 2, 1), ("i", DAY + timedelta(1), 1, 1, 5, 0), ("j", DAY, 0, 0, 0, 0),
         ("k", DAY, 1, 2, 500, 1),
     ]  # fmt: skip

@@ -41,7 +41,11 @@ class UserCase:
 
 
 def keys_of(plan: WindowPlan, number: int) -> Row:
-    names = {"item_id": f"i{number}", "category_id": f"c{number}", "level": ("department", "type")[number % 2]}
+    names = {
+        "item_id": f"i{number}",
+        "category_id": f"c{number}",
+        "level": ("department", "type")[number % 2],
+    }
     return {key: names[key] for key in plan.keys}
 
 
@@ -54,8 +58,8 @@ def user_cases(draw: st.DrawFn, plan: WindowPlan) -> UserCase:
     for user in user_names:
         for number, on in draw(st.lists(st.tuples(st.integers(0, 3), day), min_size=1, max_size=8)):
             keys = keys_of(plan, number)
-            lines = draw(st.integers(1, 2))
-            counts = {name: draw(st.integers(0, lines)) for name in _USER_MEASURES[1:]}
+            lines = draw(st.integers(0 if plan is USER else 1, 2))  # users also redeem without buying
+            counts = {name: draw(st.integers(0, max(lines, 1))) for name in _USER_MEASURES[1:]}
             rows[user, *keys.values(), on] = {
                 "user_id": user, **keys, "day": on, "line_count": lines, **counts
             }  # fmt: skip
@@ -82,7 +86,9 @@ def repr_of_keys(row: Row) -> str:
     return repr([row.get(name) for name in ("user_id", "level", "category_id", "item_id", "ds")])
 
 
-def run_user_task(case: UserCase, plan: WindowPlan, table: Table, top: int | None, sizes: Sequence[int]) -> pa.Table:
+def run_user_task(
+    case: UserCase, plan: WindowPlan, table: Table, top: int | None, sizes: Sequence[int]
+) -> pa.Table:
     measures = sorted({*plan.windowed, *plan.totals, "line_count", "discount_line_count"})
     sorted_rows = sorted(
         case.tiles, key=lambda row: [row["user_id"], *[row[key] for key in plan.keys], row["day"]]
@@ -122,9 +128,7 @@ def test_user_windows_equal_sums_by_hand(name: str, data: st.DataObject) -> None
 
 
 @settings(max_examples=100, deadline=None, database=None)
-@given(
-    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=8), sizes=SIZES, min_rows=st.integers(1, 10)
-)
+@given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=8), sizes=SIZES, min_rows=st.integers(1, 10))
 def test_whole_users_keeps_all_rows_in_order_and_each_user_together(
     lengths: list[int], sizes: list[int], min_rows: int
 ) -> None:
@@ -166,9 +170,7 @@ def sold_schema() -> pa.Schema:
 
 
 def _is_sum(name: str) -> bool:
-    return any(
-        name == f"item_{measure}" or name.startswith(f"item_{measure}_") for measure in _MEASURES
-    )
+    return any(name == f"item_{measure}" or name.startswith(f"item_{measure}_") for measure in _MEASURES)
 
 
 @settings(max_examples=150, deadline=None, database=None)
@@ -178,7 +180,8 @@ def test_sold_windows_equal_sums_by_hand(
 ) -> None:
     tiles, (first, last) = case
     rows = pa.Table.from_pylist(
-        tiles, pa.schema([("item_id", pa.string()), ("day", pa.int32()), *[(m, pa.int64()) for m in _MEASURES]])
+        tiles,
+        pa.schema([("item_id", pa.string()), ("day", pa.int32()), *[(m, pa.int64()) for m in _MEASURES]]),
     )
 
     with pytest.MonkeyPatch.context() as patch:
@@ -194,7 +197,9 @@ def test_sold_windows_equal_sums_by_hand(
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 2)), min_size=1, max_size=12))
 def test_ranks_within_a_group_have_no_holes_and_ties_keep_their_order(pairs: list[tuple[int, int]]) -> None:
-    groups, values = (np.array(column, dtype=np.int64) for column in zip(*sorted(pairs, key=lambda p: p[0]), strict=True))
+    groups, values = (
+        np.array(column, dtype=np.int64) for column in zip(*sorted(pairs, key=lambda p: p[0]), strict=True)
+    )
 
     ranks = rank_within(groups, values)
 
@@ -217,16 +222,29 @@ def random_case(plan: WindowPlan, seed: int) -> UserCase:
     rows: dict[tuple[Any, ...], Row] = {}
     for user in user_names:
         for _ in range(chance.randint(1, 8)):
-            keys, day, lines = keys_of(plan, chance.randrange(4)), chance.randint(0, LAST_DAY), chance.randint(1, 2)
+            keys, day, lines = (
+                keys_of(plan, chance.randrange(4)),
+                chance.randint(0, LAST_DAY),
+                chance.randint(1, 2),
+            )
             counts = {name: chance.randint(0, lines) for name in _USER_MEASURES[1:]}
-            rows[user, *keys.values(), day] = {"user_id": user, **keys, "day": day, "line_count": lines, **counts}
+            rows[user, *keys.values(), day] = {
+                "user_id": user,
+                **keys,
+                "day": day,
+                "line_count": lines,
+                **counts,
+            }
     days = {user: sorted(chance.sample(range(LAST_DAY + 30), 3)) for user in user_names}
     return UserCase(list(rows.values()), days, top=2)
 
 
 def dated(rows: Sequence[Row]) -> list[Row]:
     return [
-        {**{name: value for name, value in row.items() if name != "day"}, "ds": FIRST_DAY + timedelta(row["day"])}
+        {
+            **{name: value for name, value in row.items() if name != "day"},
+            "ds": FIRST_DAY + timedelta(row["day"]),
+        }
         for row in rows
     ]
 

@@ -1,6 +1,6 @@
 """What windows should hold, row by row in plain Python: days are numbers, a tile is a dict with its `day`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +14,9 @@ _UNIT = 1 << 20  # half-life weights are in fixed point
 CONFIG = FeaturesConfig(windows_days=(1, 7, 28), half_lives_days=(10, 3))
 
 
-def user_rows(tiles: Sequence[Tile], as_of: Mapping[str, Iterable[int]], plan: WindowPlan, top: int) -> list[Row]:
+def user_rows(
+    tiles: Sequence[Tile], as_of: Mapping[str, Iterable[int]], plan: WindowPlan, top: int
+) -> list[Row]:
     """Rows of `windows_as_of`, as-of day in `ds`."""
     rows: list[Row] = []
     for user, days in as_of.items():
@@ -23,6 +25,7 @@ def user_rows(tiles: Sequence[Tile], as_of: Mapping[str, Iterable[int]], plan: W
             of_user = [
                 {"user_id": user, "ds": day, **keys, **_entity(own, day, plan)}
                 for keys, own in _by(before, plan.keys)
+                if any(tile["line_count"] for tile in own)
             ]
             rows += _ranked(of_user, plan, top) if plan.ranked else of_user
     return rows
@@ -39,7 +42,9 @@ def sold_rows(tiles: Sequence[Tile], days: Iterable[int], keys: Sequence[str], p
 
 
 def _by(tiles: Sequence[Tile], keys: Sequence[str]) -> list[tuple[Row, list[Tile]]]:
-    key: Callable[[Tile], Any] = lambda tile: tuple(tile[name] for name in keys)  # noqa: E731
+    def key(tile: Tile) -> tuple[Any, ...]:
+        return tuple(tile[name] for name in keys)
+
     groups = groupby(sorted(tiles, key=lambda tile: (key(tile), tile["day"])), key)
     return [(dict(zip(keys, values, strict=True)), list(own)) for values, own in groups]
 
@@ -54,11 +59,12 @@ def _sums(own: Sequence[Tile], day: int, windowed: Sequence[str], totals: Sequen
 
 
 def _entity(own: Sequence[Tile], day: int, plan: WindowPlan) -> Row:
-    last, first = day - own[-1]["day"], day - own[0]["day"]
-    interval = (first - last) / (len(own) - 1) if len(own) > 1 else None
+    bought_on = [tile["day"] for tile in own if tile["line_count"]]
+    last, first = day - bought_on[-1], day - bought_on[0]
+    interval = (first - last) / (len(bought_on) - 1) if len(bought_on) > 1 else None
     lines = sum(tile["line_count"] for tile in own)
     rhythm = {
-        "day_count": len(own),
+        "day_count": len(bought_on),
         "days_since_last": last,
         "days_since_first": first,
         "mean_interval": interval,
@@ -66,7 +72,9 @@ def _entity(own: Sequence[Tile], day: int, plan: WindowPlan) -> Row:
         "discount_share": sum(tile["discount_line_count"] for tile in own) / lines,
     }
     for half_life in CONFIG.half_lives_days if plan.half_life_of else ():
-        weighted = [tile["line_count"] * round(0.5 ** ((day - tile["day"]) / half_life) * _UNIT) for tile in own]
+        weighted = [
+            tile["line_count"] * round(0.5 ** ((day - tile["day"]) / half_life) * _UNIT) for tile in own
+        ]
         rhythm[f"half_life_{half_life}d"] = sum(weighted) / _UNIT
     sums = _sums(own, day, plan.windowed, plan.totals, plan.prefix)
     return sums | {f"{plan.prefix}_{name}": value for name, value in rhythm.items()}

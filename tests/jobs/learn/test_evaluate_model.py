@@ -1,0 +1,82 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.config import PromotionRule, load_scenario
+from jobs.learn.evaluate_model import decide, metric_rows
+from jobs.stage import make_run
+
+RULE = PromotionRule(task="purchase", metric="auc", min_gain_over_constant=0.02, max_loss_to_serving=0.01)
+GINI_RULE = RULE.model_copy(update={"metric": "normalised_gini"})
+
+
+def metrics(value: float | None, name: str = "auc", **more: Any) -> dict[str, dict[str, Any]]:
+    return {"purchase": {name: value, **more}}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "serving", "rule", "status", "reason"),
+    [
+        pytest.param(metrics(0.7), None, RULE, "promoted", "no model to compare with", id="the first model"),
+        pytest.param(metrics(0.52), None, RULE, "promoted", "0.5200", id="just above the constant"),
+        pytest.param(metrics(0.519), None, RULE, "rejected", "below 0.5200: the constant", id="too near it"),
+        pytest.param(metrics(None), None, RULE, "rejected", "is not defined", id="nothing to judge on"),
+        pytest.param(metrics(0.7), metrics(0.6), RULE, "promoted", "serving model has 0.6000", id="better"),
+        pytest.param(metrics(0.695), metrics(0.7), RULE, "promoted", "has 0.7000", id="hardly worse"),
+        pytest.param(
+            metrics(0.68), metrics(0.7), RULE, "rejected", "more than max_loss", id="too much worse"
+        ),
+        pytest.param(
+            metrics(0.7), metrics(None), RULE, "promoted", "no model to compare", id="theirs not defined"
+        ),
+        pytest.param(
+            metrics(0.7),
+            {"click": {"auc": 0.9}},
+            RULE,
+            "promoted",
+            "no model to compare",
+            id="they lack the task",
+        ),
+        pytest.param(
+            metrics(0.6, constant={"auc": 0.59}),
+            None,
+            RULE,
+            "rejected",
+            "below 0.6100",
+            id="a measured constant",
+        ),
+        pytest.param(
+            metrics(0.01, "normalised_gini"),
+            None,
+            GINI_RULE,
+            "rejected",
+            "below 0.0200",
+            id="gini of a constant is 0",
+        ),
+    ],
+)
+def test_the_promotion_rule(
+    candidate: dict[str, dict[str, Any]],
+    serving: dict[str, dict[str, Any]] | None,
+    rule: PromotionRule,
+    status: str,
+    reason: str,
+) -> None:
+    decided, why = decide(candidate, serving, rule)
+
+    assert decided == status
+    assert reason in why
+
+
+def test_metrics_become_one_row_each_and_undefined_ones_null(home: Path) -> None:
+    run = make_run("grocery", load_scenario("grocery").logs.first_day, "r")
+    measured = {"purchase": {"auc": 0.7, "gauc": None, "rows": 9, "constant": {"auc": 0.5}}}
+
+    rows = metric_rows(run, "m1", "candidate", measured)
+
+    values = {row["metric"]: row["value"] for row in rows}
+    assert values == {"auc": 0.7, "gauc": None}
+    assert {
+        (row["run_id"], row["model_version"], row["role"], row["task"], row["example_count"]) for row in rows
+    } == {("r", "m1", "candidate", "purchase", 9)}

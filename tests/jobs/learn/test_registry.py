@@ -1,0 +1,67 @@
+from datetime import date, timedelta
+
+import pytest
+
+from jobs.lake.lake import Lake
+from jobs.learn.registry import model_of_run, serving_model
+from jobs.learn.tables import MODEL_RUNS
+
+DAY = date(2017, 3, 10)
+_MODELS = [  # run, days after DAY, status, days from its run date to trained_through
+    ("old", -9, "promoted", 0), ("newest", -2, "promoted", -7), ("rejected", -1, "rejected", 0),
+    ("unjudged", 0, "trained", 0), ("later", 3, "promoted", 0), ("from the future", -1, "promoted", 5),
+]  # fmt: skip
+
+
+@pytest.fixture
+def registry(lake: Lake) -> Lake:
+    for run_id, after, status, trained in _MODELS:
+        day = DAY + timedelta(after)
+        trained_through = day + timedelta(trained)
+        row = {"ds": day, "run_id": run_id, "status": status, "trained_through": trained_through}
+        lake.append(MODEL_RUNS, [{**row, "model_version": f"m {run_id}"}], replacing={"run_id": run_id})
+    return lake
+
+
+def test_the_newest_model_promoted_by_the_day_serves_it(registry: Lake) -> None:
+    serving = {
+        after: (serving_model(registry, DAY + timedelta(after)) or {}).get("run_id")
+        for after in (-10, -9, -3, -2, 0, 2, 3, 9)
+    }
+
+    assert serving == {
+        -10: None, -9: "old", -3: "old", -2: "newest", 0: "newest", 2: "newest", 3: "later", 9: "later"
+    }  # fmt: skip
+
+
+def test_a_run_may_be_left_aside(registry: Lake) -> None:
+    serving = serving_model(registry, DAY, but_run="newest")
+
+    assert serving is not None
+    assert serving["model_version"] == "m old"
+
+
+@pytest.mark.parametrize(
+    ("own_run", "serves"), [("rerun 1", "rerun 1"), ("rerun 2", "rerun 2"), ("other", "rerun 2")]
+)
+def test_a_day_that_was_run_again_is_served_by_the_model_of_the_run_itself(
+    registry: Lake, own_run: str, serves: str
+) -> None:
+    for run_id in ("rerun 2", "rerun 1"):
+        row = {"ds": DAY, "run_id": run_id, "status": "promoted", "trained_through": DAY}
+        registry.append(MODEL_RUNS, [row], replacing={"run_id": run_id})
+
+    serving = serving_model(registry, DAY, own_run=own_run)
+
+    assert serving is not None
+    assert serving["run_id"] == serves
+
+
+def test_no_model_serves_an_empty_registry(lake: Lake) -> None:
+    assert serving_model(lake, DAY) is None
+
+
+def test_the_model_of_a_run(registry: Lake) -> None:
+    assert model_of_run(registry, "unjudged")["model_version"] == "m unjudged"
+    with pytest.raises(ValueError, match="model_runs has no row of run other: run the stage train"):
+        model_of_run(registry, "other")
