@@ -96,7 +96,7 @@ def make_user_category_features(
 
 def make_user_features(user_days: DataFrame, as_of: DataFrame, config: FeaturesConfig) -> DataFrame:
     """Features of each user as of the days in `as_of` (user_id, ds)."""
-    return windows_as_of(user_days.where("line_count > 0"), as_of, USER, user_features(config), config)
+    return windows_as_of(user_days, as_of, USER, user_features(config), config)
 
 
 def build_features(run: Run, lake: Lake) -> RowCounts:

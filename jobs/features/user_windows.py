@@ -144,8 +144,9 @@ def _one_pass(
 
 def _rhythm(entities: EntityRows, ages: Ints, plan: WindowPlan) -> _Arrays:
     """When the entity was bought, how regularly, and how often on discount."""
-    day_count = entities.day_count(ages)
-    last, first = entities.days_since_last(ages), entities.days_since_first(ages)
+    bought_at = np.where(entities.measures["line_count"] > 0, ages, 0)  # a coupon alone is no purchase
+    day_count = entities.day_count(bought_at)
+    last, first = entities.days_since_last(bought_at), entities.days_since_first(bought_at)
     interval = ratio(first - last, day_count - 1)
     lines, discounted = entities.total(ages, "line_count"), entities.total(ages, "discount_line_count")
     values = {
