@@ -79,6 +79,18 @@ def test_events_on_or_after_the_day_do_not_change_user_features_as_of_it(
     assert [len(rows) for rows in before] == [3, 5, 2]
 
 
+def test_a_coupon_redeemed_without_a_purchase_counts_as_a_coupon_only(spark: SparkSession, run: Run) -> None:
+    known = tiles(spark, USER_DAYS, [2, 5]).where("user_id = 'u1'")
+    without_purchase = F.when(F.col("ds") == AS_OF - timedelta(2), 0).otherwise(F.col("line_count"))
+    as_of = spark.createDataFrame([("u1", AS_OF)], "user_id string, ds date")
+
+    made = make_user_features(known.withColumn("line_count", without_purchase), as_of, run.scenario.features)
+
+    row = made.collect()[0]
+    assert row.user_redemption_count == 3 + 6
+    assert (row.user_day_count, row.user_days_since_last, row.user_mean_interval) == (1, 5, None)
+
+
 def test_events_on_or_after_the_day_do_not_change_item_features_as_of_it(
     spark: SparkSession, run: Run
 ) -> None:
