@@ -60,10 +60,15 @@ class LogsConfig(StrictModel):
 
 
 class FeaturesConfig(StrictModel):
-    """Windows of the features; ranks among a user's items go by the first of the half-lives."""
+    """Windows of the features; ranks among a user's items go by the first of the half-lives.
+
+    A day's users are spread over `user_files_per_day` files, each the work of one task: more of them where
+    a day's users are too many for one.
+    """
 
     windows_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     half_lives_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    user_files_per_day: PositiveInt = 1
 
     @field_validator("windows_days")
     @classmethod
@@ -119,9 +124,13 @@ class LearnConfig(StrictModel):
 
 
 class RecommendConfig(StrictModel):
-    """Utility = sum over tasks of weight x prediction; then the rules."""
+    """Utility = sum over tasks of weight x prediction; then the rules.
+
+    Users are scored in `user_parts` parts, each the work of one task: more of them where a part is too large.
+    """
 
     surface: str
+    user_parts: PositiveInt = 8
     items_per_user: PositiveInt
     utility: dict[str, float]
     max_per_category: PositiveInt

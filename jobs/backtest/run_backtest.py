@@ -18,7 +18,6 @@ from pyspark.sql import functions as F
 from jobs.backtest.bootstrap import difference_intervals
 from jobs.backtest.ranking_metrics import METRICS, score_lists
 from jobs.backtest.rivals import RIVALS, rank_rivals
-from jobs.candidates.channels import excluded_items
 from jobs.features.build_tiles import make_user_item_days
 from jobs.features.categories import item_levels
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
@@ -113,7 +112,8 @@ def summarise(scored: DataFrame) -> list[BacktestRow]:
 def _score_date(spark: SparkSession, run: Run) -> DataFrame:
     lake = run.lake()
     history = (run.scenario.logs.first_day, run.date)
-    excluded = excluded_items(lake.read(spark, ITEM_DAYS, history), run.scenario.candidates.max_line_quantity)
+    large = F.col("max_line_quantity") > run.scenario.candidates.max_line_quantity
+    excluded = lake.read(spark, ITEM_DAYS, history).where(large).select("item_id").distinct()
     tiles = lake.read(spark, USER_ITEM_DAYS, history).join(F.broadcast(excluded), "item_id", "left_anti")
     bought = bought_after(spark, run).join(F.broadcast(excluded), "item_id", "left_anti")
     users = bought.select("user_id").distinct()

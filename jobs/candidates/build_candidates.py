@@ -6,123 +6,134 @@ of --date writes the anchors whose label window closes on it, and earlier ones t
 
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import pyarrow as pa
+from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
 
-from jobs.candidates.channels import (
-    BIT,
-    AsOf,
-    excluded_items,
-    merge_channels,
-    promoted_share,
-    propose,
-    without_excluded,
-)
+from jobs.candidates.channels import BIT, add_day_items, propose
 from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
+from jobs.config import ScenarioConfig
 from jobs.features.anchors import training_anchor_days
 from jobs.features.build_features import features_digest
-from jobs.features.categories import item_levels
-from jobs.features.tables import (
-    ITEM_DAYS,
-    USER_ITEM_DAYS,
-    item_features,
-    user_category_features,
-    user_item_features,
-)
-from jobs.lake.days import DayRange, days_between, days_to_build
+from jobs.features.tables import USER_ITEM_DAYS, item_features, user_category_features, user_item_features
+from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
+from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
 from jobs.lake.spark import start_spark
 from jobs.logs.tables import ITEMS, PROMOTIONS
 from jobs.stage import RowCounts, Run, stage_main
 
-_PAIR = ("ds", "user_id", "item_id")
+# What the anchored users bought within the label window: the views purchase (tiles of its days) and
+# user_category (whose users are the anchored ones).
+_BOUGHT = """
+CREATE OR REPLACE TEMP TABLE bought AS
+SELECT user_id, item_id, sum(line_count)::BIGINT AS line_count, sum(spend)::BIGINT AS spend,
+       sum(discount_line_count)::BIGINT AS discount_line_count
+FROM purchase
+SEMI JOIN user_category USING (user_id)
+ANTI JOIN excluded USING (item_id)
+GROUP BY user_id, item_id
+"""
+
+# A pair is drawn by a hash of itself, so that any rerun draws the same.
+_SAMPLED = """
+SELECT $day AS ds, user_id, item_id, channels,
+       CASE WHEN is_bought THEN 1.0 ELSE $rate END::DOUBLE AS sampling_rate
+FROM (
+    SELECT proposed.*, bought.user_id IS NOT NULL AS is_bought
+    FROM proposed LEFT JOIN bought USING (user_id, item_id)
+)
+WHERE is_bought OR md5_number_lower(concat_ws(chr(31), $day, user_id, item_id)) % 1000000 < $rate * 1000000
+ORDER BY user_id, item_id
+"""
+
+_RECALL = """
+SELECT $day AS ds, channel.name AS channel, count(*) AS bought_count,
+       count_if(coalesce(channels, 0) & channel.mask != 0) AS found_count,
+       count_if(coalesce(channels, 0) & channel.mask != 0) / count(*) AS recall
+FROM bought LEFT JOIN proposed USING (user_id, item_id) CROSS JOIN channel
+GROUP BY channel.name, channel.mask
+ORDER BY channel.name
+"""
 
 
-def add_anchor(purchases: DataFrame, every_days: int) -> DataFrame:
-    """Adds `anchor`: the staggered anchor whose label window [anchor, anchor + every_days) holds `ds`."""
-    slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
-    since_anchor = F.pmod(F.unix_date("ds") - slot, F.lit(every_days)).cast("int")
-    return purchases.withColumn("anchor", F.date_sub("ds", since_anchor))
+def item_inputs(config: ScenarioConfig, after: int = 0) -> list[Input]:
+    """The views that concern items, which channels and features read, as of `after` days after a task's."""
+    window = config.examples.label_window_days
+    first = config.logs.first_day
+
+    def overlaps(day: date) -> And:
+        as_of = day + timedelta(days=after)
+        last = as_of + timedelta(days=window - 1)
+        return And(
+            LessThanOrEqual(term="valid_from", value=last.isoformat()),
+            GreaterThanOrEqual(term="valid_to", value=as_of.isoformat()),
+        )
+
+    return [
+        Input(item_features(config.features), "item", after, after),
+        Input(PROMOTIONS, "promotion", where=overlaps),
+        Input(ITEMS, "catalogue", days=(first, first)),
+    ]
 
 
-def make_bought(user_item_days: DataFrame, excluded: DataFrame, every_days: int) -> DataFrame:
-    """(ds, user_id, item_id, sums): what each anchored user bought within the label window of anchor `ds`."""
-    sums = ("line_count", "spend", "discount_line_count")
-    bought = (
-        add_anchor(user_item_days, every_days)
-        .groupBy(F.col("anchor").alias("ds"), "user_id", "item_id")
-        .agg(*[F.sum(name).alias(name) for name in sums])
-    )
-    return without_excluded(bought, excluded)
+def user_inputs(config: ScenarioConfig) -> list[Input]:
+    """The views of a day that concern the anchored users and what they bought in the label window."""
+    features, window = config.features, config.examples.label_window_days
+    return [
+        Input(user_item_features(features), "user_item", bucketed=True),
+        Input(user_category_features(features), "user_category", bucketed=True),
+        Input(USER_ITEM_DAYS, "purchase", last=window - 1),
+    ]
 
 
-def sample_candidates(proposed: DataFrame, bought: DataFrame, rate: float) -> DataFrame:
-    """Merges channels; keeps every bought pair, and others with probability `rate` by a hash of the pair."""
-    marked = proposed.join(bought.select(*_PAIR, F.lit(True).alias("is_bought")), list(_PAIR), "left")
-    in_sample = F.pmod(F.xxhash64(*_PAIR), F.lit(1_000_000)) < round(rate * 1_000_000)
-    merged = merge_channels(marked.where(F.col("is_bought") | in_sample), "is_bought")
-    rates = F.when(F.col("is_bought"), F.lit(1.0)).otherwise(F.lit(rate))
-    return merged.withColumn("sampling_rate", rates).drop("is_bought")
+def add_bought(database: DayDatabase) -> None:
+    """Adds the table bought (user_id, item_id, sums): what anchored users bought in the label window."""
+    database.execute(_BOUGHT)
 
 
-def measure_recall(candidates: DataFrame, bought: DataFrame, users: DataFrame) -> DataFrame:
-    """Recall of each channel per anchor day; `users` (ds, user_id) are those that were proposed for."""
+def sample_candidates(database: DayDatabase, day: date, rate: float) -> pa.Table:
+    """The proposed pairs that were bought, and others with probability `rate`."""
+    return database.sql(_SAMPLED, params={"day": day, "rate": rate}).to_arrow_table()
+
+
+def measure_recall(database: DayDatabase, day: date) -> pa.Table:
+    """Per channel, and for their union, the share of `bought` that it proposed."""
     masks = {**BIT, "union": sum(BIT.values())}
-    all_masks = F.array(
-        *[F.struct(F.lit(name).alias("name"), F.lit(bit).alias("bit")) for name, bit in masks.items()]
-    )
-    pairs = bought.select(*_PAIR).join(users, ["ds", "user_id"], "left_semi")
-    by_mask = (
-        pairs.join(candidates.select(*_PAIR, "channels"), list(_PAIR), "left")
-        .groupBy("ds", F.coalesce("channels", F.lit(0)).alias("channels"))
-        .agg(F.count(F.lit(1)).alias("bought"))
-        .withColumn("mask", F.explode(all_masks))
-    )
-    is_found = F.col("channels").bitwiseAND(F.col("mask.bit")) != 0
-    found = F.coalesce(F.sum(F.when(is_found, F.col("bought"))), F.lit(0))
-    return by_mask.groupBy("ds", F.col("mask.name").alias("channel")).agg(
-        F.sum("bought").alias("bought_count"),
-        found.alias("found_count"),
-        F.try_divide(found, F.sum("bought")).alias("recall"),
-    )
+    database.register("channel", pa.table({"name": list(masks), "mask": list(masks.values())}))
+    return database.sql(_RECALL, params={"day": day}).to_arrow_table()
+
+
+def candidates_of_day(config: ScenarioConfig) -> MakeDay:
+    window, rules = config.examples.label_window_days, config.candidates
+    rate = config.examples.negative_sampling_rate
+
+    def make(database: DayDatabase, day: date) -> dict[str, pa.Table]:
+        add_day_items(database, day, window, rules.max_line_quantity)
+        propose(database, rules)
+        add_bought(database)
+        return {
+            CANDIDATES.name: sample_candidates(database, day, rate),
+            CANDIDATE_RECALL.name: measure_recall(database, day),
+        }
+
+    return make
 
 
 def build_candidates(run: Run, lake: Lake) -> RowCounts:
     """Builds the missing anchors up to the one that closes on the run's date; returns rows per table."""
-    spark, scenario = start_spark(run.runtime), run.scenario
-    window, features = scenario.examples.label_window_days, scenario.features
+    spark, config = start_spark(run.runtime), run.scenario
+    inputs = [*user_inputs(config), *item_inputs(config)]
+    outputs = (CANDIDATES, CANDIDATE_RECALL)  # the recall's commit says that the anchors are built
     digest = candidates_digest(run)
-    counts = {"candidates": 0, "candidate_recall": 0}
+    counts = dict.fromkeys((table.name for table in outputs), 0)
     for days in days_to_build(training_anchor_days(run), lake.built_days(CANDIDATE_RECALL, digest)):
-        as_of_days = spark.createDataFrame([(day,) for day in days_between(*days)], "ds date")
-        item_days = lake.read(spark, ITEM_DAYS, (scenario.logs.first_day, days[1]))
-        excluded = excluded_items(item_days, scenario.candidates.max_line_quantity)
-        user_category = lake.read(spark, user_category_features(features), days)
-        as_of = AsOf(
-            user_item=lake.read(spark, user_item_features(features), days),
-            user_category=user_category,
-            items=lake.read(spark, item_features(features), days),
-            promoted=promoted_share(lake.read(spark, PROMOTIONS), as_of_days, window),
-            levels=item_levels(lake.read(spark, ITEMS)),
-        )
-        bought = make_bought(_purchases_of(lake, days, run), excluded, window).where(
-            F.col("ds").between(*days)
-        )
-        proposed = propose(as_of, excluded, scenario.candidates)
-        candidates = sample_candidates(proposed, bought, scenario.examples.negative_sampling_rate)
-        counts["candidates"] += lake.replace_days(candidates, CANDIDATES, days, digest)
-        users = user_category.select("ds", "user_id").distinct()
-        recall = measure_recall(lake.read(spark, CANDIDATES, days), bought, users)
-        # The recall comes last: its commit says that the anchors are built.
-        counts["candidate_recall"] += lake.replace_days(recall, CANDIDATE_RECALL, days, digest)
+        tasks = plan_tasks(spark, lake, inputs, days, config.features.user_files_per_day)
+        make = make_each_day(candidates_of_day(config), inputs, outputs)
+        for name, count in lake.replace_made(tasks, make, outputs, days, digest).items():
+            counts[name] += count
     return counts
-
-
-def _purchases_of(lake: Lake, anchors: DayRange, run: Run) -> DataFrame:
-    last = anchors[1] + timedelta(days=run.scenario.examples.label_window_days - 1)
-    return lake.read(start_spark(run.runtime), USER_ITEM_DAYS, (anchors[0], last))
 
 
 def candidates_digest(run: Run) -> str:

@@ -1,121 +1,107 @@
 """Channels of candidates: what may be shown to a user as of a day, the same for examples and for serving.
 
-All frames carry `ds`, the as-of day; users are those of `user_category_features`.
+SQL over one day's database (jobs/lake/day_tasks.py). Its views, all as of the day: user_item and
+user_category of the users, item (features of items), promotion (placements and coupons that overlap the
+label window), catalogue (items with their category path).
 """
 
-from dataclasses import dataclass
-from functools import reduce
-
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import duckdb
 
 from jobs.config import CandidatesConfig
+from jobs.features.tables import ITEM_MAX_LINE
+from jobs.lake.day_tasks import DayDatabase
 
 CHANNELS = ("bought_before", "popular", "popular_in_department", "popular_in_type", "on_promotion")
 BIT = {channel: 1 << index for index, channel in enumerate(CHANNELS)}
 
 _PROMOTED_TYPES, _PROMOTED_PER_TYPE = 60, 5  # promotions are looked for where the user shops
 
+# The paths of jobs/features/categories.py: null where the catalogue stops before the level.
+_ITEM_LEVEL = """
+CREATE OR REPLACE TEMP TABLE item_level AS
+SELECT item_id, brand, title, category_path[1] AS department_id,
+       category_path[1] || ' / ' || category_path[2] AS category_id,
+       category_path[1] || ' / ' || category_path[2] || ' / ' || category_path[3] AS type_id
+FROM catalogue
+"""
 
-@dataclass(frozen=True)
-class AsOf:
-    """The features as of some days that channels draw from; `promoted` comes from `promoted_share`."""
+# The mean over the days of the label window [$day, $day + $window); a day without a placement counts as 0.
+# A sum of integers (1e-6 of a shop) does not depend on the order of rows.
+_PROMOTED = """
+CREATE OR REPLACE TEMP TABLE promoted AS
+WITH placement AS (
+    SELECT item_id, display_share, mailer_share,
+           least(valid_to, $day + $window - 1) - greatest(valid_from, $day) + 1 AS days
+    FROM promotion
+    WHERE kind = 'placement' AND valid_from <= $day + $window - 1 AND valid_to >= $day
+)
+SELECT item_id,
+       sum(round(display_share * 1000000)::BIGINT * days)::DOUBLE / ($window * 1000000) AS display_share,
+       sum(round(mailer_share * 1000000)::BIGINT * days)::DOUBLE / ($window * 1000000) AS mailer_share
+FROM placement GROUP BY item_id
+"""
 
-    user_item: DataFrame
-    user_category: DataFrame
-    items: DataFrame
-    promoted: DataFrame
-    levels: DataFrame
+_PROPOSED = f"""
+CREATE OR REPLACE TEMP TABLE proposed AS
+WITH ranked AS (
+    SELECT item_id, department_id, type_id, item_rank, item_rank_in_department, item_rank_in_type,
+           item_user_count_28d
+    FROM item LEFT JOIN item_level USING (item_id)
+),
+favourite AS (
+    SELECT user_id, level, category_id, user_category_rank AS rank, user_category_share AS share
+    FROM user_category
+),
+offer AS (
+    SELECT item_id, type_id, item_user_count_28d
+    FROM ranked JOIN promoted USING (item_id)
+    WHERE item_rank_in_type <= {_PROMOTED_PER_TYPE}
+      AND greatest(display_share, mailer_share) >= $min_promotion_share
+),
+channel AS (
+    SELECT user_id, item_id, {BIT["bought_before"]} AS bit
+    FROM user_item WHERE user_item_rank <= $bought_before
+    UNION ALL
+    SELECT user_id, item_id, {BIT["popular"]}
+    FROM (SELECT DISTINCT user_id FROM favourite) CROSS JOIN ranked WHERE item_rank <= $popular
+    UNION ALL
+    SELECT user_id, item_id, {BIT["popular_in_department"]}
+    FROM favourite JOIN ranked ON level = 'department' AND favourite.category_id = ranked.department_id
+    WHERE rank <= $popular_departments AND item_rank_in_department <= $popular_per_department
+    UNION ALL
+    SELECT user_id, item_id, {BIT["popular_in_type"]}
+    FROM favourite JOIN ranked ON level = 'type' AND favourite.category_id = ranked.type_id
+    WHERE rank <= $popular_types AND item_rank_in_type <= $popular_per_type
+    UNION ALL
+    SELECT user_id, item_id, {BIT["on_promotion"]}
+    FROM favourite JOIN offer ON level = 'type' AND favourite.category_id = offer.type_id
+    WHERE rank <= {_PROMOTED_TYPES}
+    QUALIFY row_number() OVER (
+        PARTITION BY user_id ORDER BY share * item_user_count_28d DESC, item_id
+    ) <= $on_promotion
+)
+SELECT user_id, item_id, bit_or(bit)::INTEGER AS channels
+FROM channel ANTI JOIN excluded USING (item_id)
+GROUP BY user_id, item_id
+"""
 
-
-def propose(as_of: AsOf, excluded: DataFrame, config: CandidatesConfig) -> DataFrame:
-    """(ds, user_id, item_id, channel): what each channel proposes, by its bit, without `excluded` items."""
-    category_ids = as_of.levels.select("item_id", "department_id", "type_id")
-    ranks = ("item_rank", "item_rank_in_department", "item_rank_in_type", "item_user_count_28d")
-    items = as_of.items.select("ds", "item_id", *ranks).join(F.broadcast(category_ids), "item_id", "left")
-    by_department = (config.popular_departments, config.popular_per_department)
-    by_type = (config.popular_types, config.popular_per_type)
-    channels = {
-        "bought_before": as_of.user_item.where(F.col("user_item_rank") <= config.bought_before),
-        "popular": _popular(as_of.user_category, items, config),
-        "popular_in_department": _popular_in(as_of.user_category, items, "department", *by_department),
-        "popular_in_type": _popular_in(as_of.user_category, items, "type", *by_type),
-        "on_promotion": _on_promotion(as_of.user_category, items, as_of.promoted, config),
-    }
-    frames = [
-        channels[name].select("ds", "user_id", "item_id", F.lit(bit).alias("channel"))
-        for name, bit in BIT.items()
-    ]
-    return without_excluded(reduce(DataFrame.unionByName, frames), excluded)
-
-
-def merge_channels(proposed: DataFrame, *further_keys: str) -> DataFrame:
-    """Each proposed pair once: (ds, user_id, item_id, channels)."""
-    channels = F.bit_or("channel").cast("int").alias("channels")
-    return proposed.groupBy("ds", "user_id", "item_id", *further_keys).agg(channels)
-
-
-def without_excluded(pairs: DataFrame, excluded: DataFrame) -> DataFrame:
-    """Drops pairs (ds, item_id, ...) whose item was excluded before their day."""
-    too_late = (pairs["item_id"] == excluded["item_id"]) & (excluded["since"] < pairs["ds"])
-    return pairs.join(F.broadcast(excluded), too_late, "left_anti")
-
-
-def excluded_items(item_days: DataFrame, max_line_quantity: int) -> DataFrame:
-    """(item_id, since): items sold in a line of more units than that, and the first day of it."""
-    large = item_days.where(F.col("max_line_quantity") > max_line_quantity)
-    return large.groupBy("item_id").agg(F.min("ds").alias("since"))
-
-
-def promoted_share(promotions: DataFrame, days: DataFrame, window_days: int) -> DataFrame:
-    """(ds, item_id, display_share, mailer_share): mean shares over the label window [ds, ds + window_days).
-
-    Placements are plans: those that begin within the window are known at its start. A day of the window
-    without a placement counts as a share of 0.
-    """
-    placements = promotions.where(F.col("kind") == "placement")
-    last = F.date_add(F.col("as_of.ds"), window_days - 1)
-    overlap = F.datediff(F.least("valid_to", last), F.greatest("valid_from", F.col("as_of.ds"))) + 1
-    meets = (F.col("valid_from") <= last) & (F.col("valid_to") >= F.col("as_of.ds"))
-    joined = placements.drop("ds").join(F.broadcast(days.alias("as_of")), meets)
-
-    def mean(share: str) -> Column:  # a sum of integers (1e-6 of a shop) does not depend on the order of rows
-        units = F.round(F.col(share) * 1_000_000).cast("long") * overlap
-        return (F.sum(units) / (window_days * 1_000_000)).alias(share)
-
-    return joined.groupBy("as_of.ds", "item_id").agg(mean("display_share"), mean("mailer_share"))
-
-
-def _popular(user_category: DataFrame, items: DataFrame, config: CandidatesConfig) -> DataFrame:
-    users = user_category.where((F.col("level") == "department") & (F.col("user_category_rank") == 1))
-    top = items.where(F.col("item_rank") <= config.popular)
-    return users.select("ds", "user_id").join(F.broadcast(top), "ds")
+_EXCLUDED = f"""
+CREATE OR REPLACE TEMP TABLE excluded AS SELECT item_id FROM item WHERE {ITEM_MAX_LINE} > $max_line_quantity
+"""
 
 
-def _popular_in(
-    user_category: DataFrame, items: DataFrame, level: str, num_categories: int, per_category: int
-) -> DataFrame:
-    favourites = user_category.where(
-        (F.col("level") == level) & (F.col("user_category_rank") <= num_categories)
-    )
-    top = items.where(F.col(f"item_rank_in_{level}") <= per_category)
-    return favourites.select("ds", "user_id", F.col("category_id").alias(f"{level}_id")).join(
-        top, ["ds", f"{level}_id"]
-    )
+def add_day_items(database: DayDatabase, day: object, window_days: int, max_line_quantity: int) -> None:
+    """Adds the tables item_level, promoted and excluded, which the SQL of channels and features reads."""
+    database.execute(_ITEM_LEVEL)
+    database.execute(_PROMOTED, {"day": day, "window": window_days})
+    database.execute(_EXCLUDED, {"max_line_quantity": max_line_quantity})
 
 
-def _on_promotion(
-    user_category: DataFrame, items: DataFrame, promoted: DataFrame, config: CandidatesConfig
-) -> DataFrame:
-    """Promoted best-sellers of the user's types, by the user's interest in the type x users of the item."""
-    strong = promoted.where(F.greatest("display_share", "mailer_share") >= config.min_promotion_share)
-    offers = items.where(F.col("item_rank_in_type") <= _PROMOTED_PER_TYPE).join(strong, ["ds", "item_id"])
-    types = user_category.where((F.col("level") == "type") & (F.col("user_category_rank") <= _PROMOTED_TYPES))
-    pairs = types.select(
-        "ds", "user_id", F.col("category_id").alias("type_id"), F.col("user_category_share").alias("interest")
-    ).join(offers, ["ds", "type_id"])
-    strength = F.col("interest") * F.col("item_user_count_28d")
-    best_first = Window.partitionBy("ds", "user_id").orderBy(strength.desc(), "item_id")
-    return pairs.withColumn("_rank", F.row_number().over(best_first)).where(
-        F.col("_rank") <= config.on_promotion
-    )
+def propose(database: DayDatabase, config: CandidatesConfig) -> duckdb.DuckDBPyRelation:
+    """Adds the table proposed (user_id, item_id, channels): each proposed pair once, without `excluded`."""
+    names = (
+        "bought_before", "popular", "popular_departments", "popular_per_department", "popular_types",
+        "popular_per_type", "on_promotion", "min_promotion_share",
+    )  # fmt: skip
+    database.execute(_PROPOSED, {name: getattr(config, name) for name in names})
+    return database.table("proposed")

@@ -1,12 +1,16 @@
-"""What the model may read of an example: the columns of the feature tables."""
+"""What the model may read of an example: the columns of the feature tables, joined by equality.
 
-from collections.abc import Iterable, Mapping
+The SQL runs on one day's database (jobs/lake/day_tasks.py), for examples and for serving alike.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig
+from jobs.features.plans import USER_LEVELS
 from jobs.features.tables import (
     category_features,
     item_features,
@@ -27,84 +31,83 @@ def _renamed(table: Table, prefix: str, new_prefix: str) -> dict[str, str]:
     return {name: new_prefix + name.removeprefix(prefix) for name in table.column_names if name not in _KEYS}
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A feature table, the name its columns get, and how a row finds its own: `rows` are `r`, levels `l`."""
+
+    table: Table
+    renames: Mapping[str, str]
+    view: str
+    condition: str
+
+
+def _sources(config: FeaturesConfig) -> list[_Source]:
+    users, items, pairs = user_features(config), item_features(config), user_item_features(config)
+    user_category, category = user_category_features(config), category_features(config)
+    of_pair = "f.user_id = r.user_id AND f.item_id = r.item_id"
+    sources = [
+        _Source(users, _renamed(users, "", ""), "users", "f.user_id = r.user_id"),
+        _Source(items, _renamed(items, "", ""), "item", "f.item_id = r.item_id"),
+        _Source(pairs, _renamed(pairs, "", ""), "user_item", of_pair),
+    ]
+    for level in USER_LEVELS:
+        at_level = f"f.level = '{level}' AND f.category_id = l.{level}_id"
+        of_user = _renamed(user_category, "user_category", f"user_{level}")
+        sources += [
+            _Source(user_category, of_user, "user_category", f"f.user_id = r.user_id AND {at_level}"),
+            _Source(category, _renamed(category, "category", level), "category", at_level),
+        ]
+    return sources
+
+
 def feature_column_types(config: FeaturesConfig) -> Mapping[str, str]:
     """Every feature column that an example may carry, with its type."""
     types = {**dict.fromkeys(ITEM_COLUMNS, "string"), **_PROMOTION, **_CONTEXT}
-    for table, renames in _sources(config):
-        of = {column.name: column.type for column in table.columns}
-        types |= {renames[name]: of[name] for name in renames}
+    for source in _sources(config):
+        of = {column.name: column.type for column in source.table.columns}
+        types |= {new_name: of[name] for name, new_name in source.renames.items()}
     return types
 
 
-def _sources(config: FeaturesConfig) -> list[tuple[Table, dict[str, str]]]:
-    user_category, category = user_category_features(config), category_features(config)
-    return [
-        (user_features(config), _renamed(user_features(config), "", "")),
-        (item_features(config), _renamed(item_features(config), "", "")),
-        (user_item_features(config), _renamed(user_item_features(config), "", "")),
-        (user_category, _renamed(user_category, "user_category", "user_type")),
-        (user_category, _renamed(user_category, "user_category", "user_department")),
-        (category, _renamed(category, "category", "type")),
-        (category, _renamed(category, "category", "department")),
-    ]
+def item_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str]) -> str:
+    """SQL that adds the wanted features to each row of the table `rows` (user_id, item_id, ...).
+
+    Its parameter is $day. Columns that concern neither users nor items (a campaign's) are left out.
+    """
+    columns = [f"l.{name}" for name in ITEM_COLUMNS if name in wanted]
+    columns += [f"coalesce(p.{name}, 0.0) AS {name}" for name in _PROMOTION if name in wanted]
+    joins = ["LEFT JOIN item_level AS l ON l.item_id = r.item_id"]
+    joins += ["LEFT JOIN promoted AS p ON p.item_id = r.item_id"]
+    return _feature_query(rows, _sources(config), wanted, columns, joins)
 
 
-@dataclass(frozen=True)
-class FeatureFrames:
-    """The feature tables as of the days of the pairs."""
-
-    users: DataFrame
-    items: DataFrame
-    categories: DataFrame
-    user_category: DataFrame
-    user_item: DataFrame
-    promoted: DataFrame
-    levels: DataFrame
+def user_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str]) -> str:
+    """SQL that adds the wanted features of users to each row of the table `rows` (user_id, ...)."""
+    of_users = [source for source in _sources(config) if source.view == "users"]
+    return _feature_query(rows, of_users, wanted, [], [])
 
 
-def add_item_features(
-    pairs: DataFrame, frames: FeatureFrames, config: FeaturesConfig, wanted: Iterable[str]
-) -> DataFrame:
-    """Adds the wanted features to (ds, user_id, item_id, ...): one equality join per feature table."""
-    wanted = set(wanted)
-    user, item, user_item, user_type, user_department, type_, department = (
-        renames for _, renames in _sources(config)
-    )
-    levels = frames.levels.select("item_id", *ITEM_COLUMNS)
-    joined = pairs.join(F.broadcast(levels), "item_id", "left")
-    at_level = _at_level(frames.user_category, "type"), _at_level(frames.user_category, "department")
-    categories = _at_level(frames.categories, "type"), _at_level(frames.categories, "department")
-    joined = _join(joined, frames.user_item, ["ds", "user_id", "item_id"], user_item, wanted)
-    joined = _join(joined, at_level[0], ["ds", "user_id", "type_id"], user_type, wanted)
-    joined = _join(joined, at_level[1], ["ds", "user_id", "department_id"], user_department, wanted)
-    joined = _join(joined, frames.users, ["ds", "user_id"], user, wanted)
-    joined = _join(joined, frames.items, ["ds", "item_id"], item, wanted)
-    joined = _join(joined, categories[0], ["ds", "type_id"], type_, wanted)
-    joined = _join(joined, categories[1], ["ds", "department_id"], department, wanted)
-    joined = _join(joined, frames.promoted, ["ds", "item_id"], {name: name for name in _PROMOTION}, wanted)
-    promoted = [name for name in _PROMOTION if name in wanted]
-    return with_weekday(joined.fillna(0.0, promoted) if promoted else joined)
+def _feature_query(
+    rows: str, sources: Iterable[_Source], wanted: Collection[str], columns: list[str], joins: list[str]
+) -> str:
+    columns, joins = ["r.*", *columns], list(joins)
+    for number, source in enumerate(sources):
+        chosen = {name: new_name for name, new_name in source.renames.items() if new_name in wanted}
+        if chosen:
+            alias = f"f{number}"
+            columns += [f"{alias}.{name} AS {new_name}" for name, new_name in chosen.items()]
+            joins.append(
+                f"LEFT JOIN {source.view} AS {alias} ON {source.condition.replace('f.', alias + '.')}"
+            )
+    if "anchor_weekday" in wanted:
+        columns.append("strftime($day::DATE, '%a') AS anchor_weekday")
+    return f"SELECT {', '.join(columns)} FROM {rows} AS r {' '.join(joins)}"
 
 
 def add_user_features(
-    rows: DataFrame, users: DataFrame, config: FeaturesConfig, wanted: Iterable[str]
+    rows: DataFrame, users: DataFrame, config: FeaturesConfig, wanted: Collection[str]
 ) -> DataFrame:
-    """Adds the wanted user features to (ds, user_id, ...)."""
-    return with_weekday(_join(rows, users, ["ds", "user_id"], _sources(config)[0][1], set(wanted)))
-
-
-def with_weekday(rows: DataFrame) -> DataFrame:
-    return rows.withColumn("anchor_weekday", F.date_format("ds", "E"))
-
-
-def _at_level(features: DataFrame, level: str) -> DataFrame:
-    return (
-        features.where(F.col("level") == level).drop("level").withColumnRenamed("category_id", f"{level}_id")
-    )
-
-
-def _join(
-    rows: DataFrame, features: DataFrame, keys: list[str], renames: Mapping[str, str], wanted: set[str]
-) -> DataFrame:
-    chosen = [F.col(name).alias(new_name) for name, new_name in renames.items() if new_name in wanted]
-    return rows.join(features.select(*keys, *chosen), keys, "left") if chosen else rows
+    """Adds the wanted user features to (ds, user_id, ...), a frame of any days: for campaigns."""
+    renames = {name: new for name, new in _sources(config)[0].renames.items() if new in wanted}
+    chosen = users.select("ds", "user_id", *[F.col(name).alias(new) for name, new in renames.items()])
+    return rows.join(chosen, ["ds", "user_id"], "left").withColumn("anchor_weekday", F.date_format("ds", "E"))

@@ -34,6 +34,13 @@ def staggered_anchors(users: DataFrame, days: DayRange, every_days: int) -> Data
     return users.select("user_id", all_days).where(F.pmod(F.unix_date("ds"), F.lit(every_days)) == slot)
 
 
+def add_anchor(rows: DataFrame, every_days: int) -> DataFrame:
+    """Adds `anchor`: the staggered anchor whose label window [anchor, anchor + every_days) holds `ds`."""
+    slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
+    since_anchor = F.pmod(F.unix_date("ds") - slot, F.lit(every_days)).cast("int")
+    return rows.withColumn("anchor", F.date_sub("ds", since_anchor))
+
+
 def campaign_anchors(campaign_members: DataFrame, days: DayRange) -> DataFrame:
     """(user_id, ds): the first days of the campaigns that targeted each user, within the range."""
     starts = campaign_members.where(F.col("valid_from").between(*days))

@@ -1,26 +1,31 @@
-"""tiles -> user_features, item_features, category_features, user_category_features, user_item_features.
+"""tiles -> the features of users, items, categories, and pairs of them (jobs/features/tables.py).
 
 The run of --date builds the features as of the next day, and those of earlier anchor days that are
 missing. A feature as of day a uses only tiles of days before a (docs/decisions/0003-time.md).
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig
 from jobs.features.anchors import campaign_anchors, scoring_day, staggered_anchors, training_anchor_days
 from jobs.features.categories import add_category_levels, item_levels
-from jobs.features.plans import USER, USER_CATEGORY, USER_ITEM, USER_LEVELS
-from jobs.features.sold_windows import sold_windows
+from jobs.features.item_ranks import add_item_ranks
+from jobs.features.pair_windows import pair_windows, place_users
+from jobs.features.plans import USER
+from jobs.features.sold_windows import RunningMax, sold_windows
 from jobs.features.tables import (
     ITEM_DAYS,
+    ITEM_MAX_LINE,
     USER_DAYS,
     USER_ITEM_DAYS,
-    feature_tables,
+    category_features,
     item_features,
     user_category_features,
     user_features,
@@ -37,29 +42,12 @@ from jobs.stage import RowCounts, Run, stage_main
 _SUMS = ("line_count", "user_count", "quantity", "spend", "discount_line_count", "new_user_count")
 
 
-def make_item_features(item_days: DataFrame, levels: DataFrame, run: Run, as_of: DayRange) -> DataFrame:
-    """Window sums of items, with price, discount share, repeat share and ranks by users in 28 days."""
+def make_item_windows(item_days: DataFrame, levels: DataFrame, run: Run, as_of: DayRange) -> DataFrame:
+    """Window sums of items with their department_id and type_id; `add_item_ranks` finishes them."""
     config, first_day = run.scenario.features, run.scenario.logs.first_day
-    sums = sold_windows(item_days, ["item_id"], "item", config, first_day, as_of)
-    known = sums.join(F.broadcast(levels.select("item_id", "department_id", "type_id")), "item_id", "left")
-
-    def rank_in(*group: str) -> Column:
-        window = Window.partitionBy("ds", *group).orderBy(F.desc("item_user_count_28d"), "item_id")
-        return F.row_number().over(window).cast("long")
-
-    featured = known.withColumns(
-        {
-            "item_price_28d": F.try_divide(F.col("item_spend_28d"), F.col("item_quantity_28d")),
-            "item_discount_share_28d": F.try_divide(
-                F.col("item_discount_line_count_28d"), F.col("item_line_count_28d")
-            ),
-            "item_repeat_share": 1 - F.try_divide(F.col("item_new_user_count"), F.col("item_user_count")),
-            "item_rank": rank_in(),
-            "item_rank_in_department": rank_in("department_id"),
-            "item_rank_in_type": rank_in("type_id"),
-        }
-    )
-    return featured.select(item_features(config).column_names)
+    large = RunningMax("max_line_quantity", ITEM_MAX_LINE, run.scenario.candidates.max_line_quantity)
+    sums = sold_windows(item_days, ["item_id"], "item", config, first_day, as_of, large)
+    return sums.join(F.broadcast(levels.select("item_id", "department_id", "type_id")), "item_id", "left")
 
 
 def make_category_features(item_days: DataFrame, levels: DataFrame, run: Run, as_of: DayRange) -> DataFrame:
@@ -73,77 +61,92 @@ def make_category_features(item_days: DataFrame, levels: DataFrame, run: Run, as
     return sold_windows(daily, keys, "category", run.scenario.features, run.scenario.logs.first_day, as_of)
 
 
-def make_user_item_features(
-    user_item_days: DataFrame, as_of: DataFrame, config: FeaturesConfig, top: int
-) -> DataFrame:
-    """Features of the `top` items of each user as of the days in `as_of` (user_id, ds)."""
-    return windows_as_of(user_item_days, as_of, USER_ITEM, user_item_features(config), config, top)
-
-
-def make_user_category_features(
-    user_item_days: DataFrame, levels: DataFrame, as_of: DataFrame, config: FeaturesConfig
-) -> DataFrame:
-    """Features of each user's departments and types as of the days in `as_of` (user_id, ds)."""
-    daily = (
-        add_category_levels(user_item_days, levels, USER_LEVELS)
-        .groupBy("user_id", "level", "category_id", "ds")
-        .agg(
-            F.sum("line_count").alias("line_count"), F.sum("discount_line_count").alias("discount_line_count")
-        )
-    )
-    return windows_as_of(daily, as_of, USER_CATEGORY, user_category_features(config), config)
-
-
 def make_user_features(user_days: DataFrame, as_of: DataFrame, config: FeaturesConfig) -> DataFrame:
     """Features of each user as of the days in `as_of` (user_id, ds)."""
     return windows_as_of(user_days, as_of, USER, user_features(config), config)
 
 
+@dataclass
+class FeatureTables:
+    """Builds each table for a range of as-of days from the tiles before them."""
+
+    run: Run
+    lake: Lake
+
+    def __post_init__(self) -> None:
+        self.spark, self.config = start_spark(self.run.runtime), self.run.scenario.features
+        self.window_days = self.run.scenario.examples.label_window_days
+        self.digest = features_digest(self.run)
+
+    def build(self) -> RowCounts:
+        """Builds what is missing; the tables of pairs come last and together."""
+        counts: dict[str, int] = {}
+        single: list[tuple[Table, Callable[[Table, DayRange], int]]] = [
+            (user_features(self.config), self._users),
+            (item_features(self.config), self._items),
+            (category_features(self.config), self._categories),
+        ]
+        for table, make in single:
+            counts[table.name] = sum(make(table, days) for days in self._missing(table))
+        pairs = (user_item_features(self.config), user_category_features(self.config))
+        counts |= dict.fromkeys((table.name for table in pairs), 0)
+        for days in self._missing(pairs[-1]):
+            for name, count in self._pairs(pairs, days).items():
+                counts[name] += count
+        return counts
+
+    @cached_property
+    def levels(self) -> DataFrame:
+        return item_levels(self.lake.read(self.spark, ITEMS))
+
+    def _missing(self, table: Table) -> list[DayRange]:
+        """User features also serve campaigns, whose examples go back to the beginning of the log."""
+        first, _ = training_anchor_days(self.run)
+        if table.name == "user_features":
+            first = self.run.scenario.logs.first_day + timedelta(days=1)
+        wanted = first, scoring_day(self.run)[0]
+        return days_to_build(wanted, self.lake.built_days(table, self.digest))
+
+    def _tiles(self, table: Table, as_of: DayRange) -> DataFrame:
+        history = self.run.scenario.logs.first_day, as_of[1] - timedelta(days=1)
+        return self.lake.read(self.spark, table, history)
+
+    def _users(self, table: Table, days: DayRange) -> int:
+        user_days = self._tiles(USER_DAYS, days)
+        anchors = staggered_anchors(user_days.select("user_id").distinct(), days, self.window_days)
+        campaigns = campaign_anchors(self.lake.read(self.spark, CAMPAIGN_MEMBERS), days)
+        rows = make_user_features(user_days, anchors.union(campaigns).distinct(), self.config)
+        return self.lake.replace_days(rows, table, days, self.digest)
+
+    def _items(self, table: Table, days: DayRange) -> int:
+        rows = make_item_windows(self._tiles(ITEM_DAYS, days), self.levels, self.run, days)
+        return self.lake.replace_days(rows, table, days, self.digest, finish=add_item_ranks)
+
+    def _categories(self, table: Table, days: DayRange) -> int:
+        rows = make_category_features(self._tiles(ITEM_DAYS, days), self.levels, self.run, days)
+        return self.lake.replace_days(rows, table, days, self.digest)
+
+    def _pairs(self, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
+        num_buckets, top = self.config.user_files_per_day, self.run.scenario.candidates.bought_before
+        placed = place_users(self._tiles(USER_ITEM_DAYS, days), self.levels, self.window_days, num_buckets)
+        make = pair_windows(self.config, days, self.window_days, num_buckets, top)
+        return self.lake.replace_made(placed, make, tables, days, self.digest)
+
+
 def build_features(run: Run, lake: Lake) -> RowCounts:
     """Builds the features of the missing as-of days up to the day after the run's; returns rows per table."""
-    spark = start_spark(run.runtime)
-    tables = feature_tables(run.scenario.features)
-    digest = features_digest(run)
-    counts = dict.fromkeys((table.name for table in tables), 0)
-    for table in tables:
-        for days in days_to_build(_as_of_days(run, table), lake.built_days(table, digest)):
-            rows = _make(spark, run, lake, table, days)
-            counts[table.name] += lake.replace_days(rows, table, days, digest)
-    return counts
+    return FeatureTables(run, lake).build()
 
 
 def features_digest(run: Run) -> str:
-    """Features depend on these alone: the label window staggers the anchors, the quota bounds the pairs."""
-    window, top = run.scenario.examples.label_window_days, run.scenario.candidates.bought_before
-    return f"{run.scenario.digest('logs', 'features')}-{window}-{top}"
+    """Features depend on these alone.
 
-
-def _as_of_days(run: Run, table: Table) -> DayRange:
-    """User features also serve campaigns, whose examples go back to the beginning of the log."""
-    first, _ = training_anchor_days(run)
-    if table.name == "user_features":
-        first = run.scenario.logs.first_day + timedelta(days=1)
-    return first, scoring_day(run)[0]
-
-
-def _make(spark: SparkSession, run: Run, lake: Lake, table: Table, days: DayRange) -> DataFrame:
-    config = run.scenario.features
-    history = (run.scenario.logs.first_day, days[1] - timedelta(days=1))
-    levels = item_levels(lake.read(spark, ITEMS))
-    if table.name in {"item_features", "category_features"}:
-        make = make_item_features if table.name == "item_features" else make_category_features
-        return make(lake.read(spark, ITEM_DAYS, history), levels, run, days)
-    user_days = lake.read(spark, USER_DAYS, history)
-    as_of = staggered_anchors(
-        user_days.select("user_id").distinct(), days, run.scenario.examples.label_window_days
-    )
-    if table.name == "user_features":
-        campaigns = campaign_anchors(lake.read(spark, CAMPAIGN_MEMBERS), days)
-        return make_user_features(user_days, as_of.union(campaigns).distinct(), config)
-    pairs = lake.read(spark, USER_ITEM_DAYS, history)
-    if table.name == "user_category_features":
-        return make_user_category_features(pairs, levels, as_of, config)
-    return make_user_item_features(pairs, as_of, config, run.scenario.candidates.bought_before)
+    The label window staggers the anchors, the quota bounds the pairs, and items that were sold in a line of
+    more than a quantity are kept when they do not sell.
+    """
+    window, candidates = run.scenario.examples.label_window_days, run.scenario.candidates
+    digest = run.scenario.digest("logs", "features")
+    return f"{digest}-{window}-{candidates.bought_before}-{candidates.max_line_quantity}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

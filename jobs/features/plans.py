@@ -26,6 +26,11 @@ class WindowPlan:
     half_life_of: str | None = None
     ranked: bool = False
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The columns of the tiles that the features need."""
+        return tuple(dict.fromkeys((*self.windowed, *self.totals, "line_count", "discount_line_count")))
+
     def columns(self, config: FeaturesConfig) -> Iterator[Column]:
         name = self.prefix
         for measure in self.windowed:

@@ -54,6 +54,8 @@ ITEM_DAYS = Table(
 
 _AS_OF = "as-of day: only events before its first instant count"
 _ANCHORED = "rows are for the users that are anchored on the day"
+ITEM_MAX_LINE = "item_max_line_quantity"
+_USER_ROW_GROUP = 32_768  # a task keeps a row group of each of its days in memory
 
 
 def user_item_features(config: FeaturesConfig) -> Table:
@@ -67,6 +69,8 @@ def user_item_features(config: FeaturesConfig) -> Table:
             Column("item_id", "string", "the item"),
             *USER_ITEM.columns(config),
         ),
+        files_per_day=config.user_files_per_day,
+        row_group_rows=_USER_ROW_GROUP,
     )
 
 
@@ -82,6 +86,8 @@ def user_category_features(config: FeaturesConfig) -> Table:
             Column("category_id", "string", "the path down to the level"),
             *USER_CATEGORY.columns(config),
         ),
+        files_per_day=config.user_files_per_day,
+        row_group_rows=_USER_ROW_GROUP,
     )
 
 
@@ -92,18 +98,20 @@ def user_features(config: FeaturesConfig) -> Table:
         ds_is=_AS_OF,
         key=("user_id",),
         columns=(Column("user_id", "string", "the user"), *USER.columns(config)),
+        files_per_day=config.user_files_per_day,
     )
 
 
 def item_features(config: FeaturesConfig) -> Table:
     return Table(
         name="item_features",
-        meaning="Features of the items sold in the 28 days before.",
+        meaning="Features of the items sold in the 28 days before, and of those not to be proposed.",
         ds_is=_AS_OF,
         key=("item_id",),
         columns=(
             Column("item_id", "string", "the item"),
             *sold_columns("item", config),
+            Column(ITEM_MAX_LINE, "long", "most units in one line in all days before"),
             Column("item_price_28d", "double", "mean price paid for a unit in the 28 days before, cents"),
             Column(
                 "item_discount_share_28d", "double", "share of lines of the 28 days before with a discount"
@@ -138,6 +146,6 @@ def feature_tables(config: FeaturesConfig) -> tuple[Table, ...]:
         user_features(config),
         item_features(config),
         category_features(config),
-        user_category_features(config),
         user_item_features(config),
+        user_category_features(config),
     )

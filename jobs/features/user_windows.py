@@ -18,42 +18,47 @@ from jobs.features.plans import WindowPlan
 from jobs.features.windows import HALF_LIFE_UNIT, NO_DAY, EntityRows, Ints, rank_within, ratio
 from jobs.lake.columns import Table
 
-_BATCH_ROWS = 200_000
+BATCH_ROWS = 200_000
 _Arrays = dict[str, np.ndarray]
 
 
 def windows_as_of(
-    tiles: DataFrame,
-    as_of: DataFrame,
-    plan: WindowPlan,
-    table: Table,
-    config: FeaturesConfig,
-    top: int | None = None,
+    tiles: DataFrame, as_of: DataFrame, plan: WindowPlan, table: Table, config: FeaturesConfig
 ) -> DataFrame:
     """Features of `plan` for every as-of day of every user, in the columns of `table`.
 
     `as_of` has columns user_id and ds (the as-of day), each pair once. Entities without a purchase
-    before the day have no row. `top` keeps the strongest so many of a user by rank.
+    before the day have no row.
     """
-    measures = sorted({*plan.windowed, *plan.totals, "line_count", "discount_line_count"})
     days = as_of.groupBy("user_id").agg(F.sort_array(F.collect_set(F.unix_date("ds"))).alias("as_of_days"))
     rows = (
         tiles.join(days, "user_id")
-        .select("user_id", *plan.keys, F.unix_date("ds").alias("day"), *measures, "as_of_days")
+        .select("user_id", *plan.keys, F.unix_date("ds").alias("day"), *plan.measures, "as_of_days")
         .repartition("user_id")
         .sortWithinPartitions("user_id", *plan.keys, "day")
     )
-    return rows.mapInArrow(_task(plan, config, table.arrow_schema(), measures, top), table.spark_schema())
+    return rows.mapInArrow(_task(plan, config, table.arrow_schema()), table.spark_schema())
 
 
 def _task(
-    plan: WindowPlan, config: FeaturesConfig, schema: pa.Schema, measures: list[str], top: int | None
+    plan: WindowPlan, config: FeaturesConfig, schema: pa.Schema
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for rows in whole_users(batches, _BATCH_ROWS):
-            yield from _features_of(rows, plan, config, schema, measures, top)
+        for rows in whole_users(batches, BATCH_ROWS):
+            entities = UserEntities(rows, plan, config, schema)
+            for days in as_of_passes(rows, entities):
+                yield from entities.features_as_of(days).to_batches()
 
     return run
+
+
+def as_of_passes(rows: pa.Table, entities: "UserEntities") -> Iterator[Ints]:
+    """The n-th of `as_of_days` of each entity, for n = 0, 1 ...; `NO_DAY` where it has fewer."""
+    as_of = rows["as_of_days"].take(pa.array(entities.rows.starts)).combine_chunks()
+    offsets, days = as_of.offsets.to_numpy(), as_of.values.to_numpy().astype(np.int64)
+    for index in range(int(np.diff(offsets).max(initial=0))):
+        at = offsets[:-1] + index
+        yield np.where(at < offsets[1:], days[np.minimum(at, len(days) - 1)], NO_DAY)
 
 
 def whole_users(batches: Iterator[pa.RecordBatch], min_rows: int) -> Iterator[pa.Table]:
@@ -77,69 +82,66 @@ def whole_users(batches: Iterator[pa.RecordBatch], min_rows: int) -> Iterator[pa
         yield pa.Table.from_batches(pending).combine_chunks()
 
 
-def _features_of(
-    rows: pa.Table,
-    plan: WindowPlan,
-    config: FeaturesConfig,
-    schema: pa.Schema,
-    measures: list[str],
-    top: int | None,
-) -> Iterator[pa.RecordBatch]:
-    starts = _run_starts(rows, ("user_id", *plan.keys))
-    groups = _group_of(rows, ("user_id", *plan.keys[:-1]), starts)
-    entities = EntityRows(starts, _ints(rows["day"]), {name: _ints(rows[name]) for name in measures})
-    ids = rows.select(["user_id", *plan.keys]).take(pa.array(starts))
-    as_of = rows["as_of_days"].take(pa.array(starts)).combine_chunks()
-    offsets, days = as_of.offsets.to_numpy(), as_of.values.to_numpy().astype(np.int64)
-    for index in range(int(np.diff(offsets).max(initial=0))):
-        at = offsets[:-1] + index
-        has_day = at < offsets[1:]
-        as_of_days = np.where(has_day, days[np.minimum(at, len(days) - 1)], NO_DAY)
-        columns, keep = _one_pass(entities, as_of_days, groups, plan, config, top)
+class UserEntities:
+    """The tiles of some users, sorted by user, the keys of `plan` and day; all rows of a user are there.
+
+    `features_as_of` keeps the strongest `top` of a user by rank.
+    """
+
+    def __init__(
+        self,
+        tiles: pa.Table,
+        plan: WindowPlan,
+        config: FeaturesConfig,
+        schema: pa.Schema,
+        top: int | None = None,
+    ) -> None:
+        self.plan, self.config, self.schema, self.top = plan, config, schema, top
+        starts = _run_starts(tiles, ("user_id", *plan.keys))
+        self.groups = _group_of(tiles, ("user_id", *plan.keys[:-1]), starts)
+        measures = {name: _ints(tiles[name]) for name in plan.measures}
+        self.rows = EntityRows(starts, _ints(tiles["day"]), measures)
+        self.ids = tiles.select(["user_id", *plan.keys]).take(pa.array(starts))
+
+    def features_as_of(self, days: Ints) -> pa.Table:
+        """Rows of the entities that were bought before their as-of day; `days` is (E,), since 1970-01-01."""
+        columns, keep = self._columns_as_of(days)
         chosen = np.flatnonzero(keep)
-        selected = ids.take(pa.array(chosen))
+        selected = self.ids.take(pa.array(chosen))
         arrays = {name: _nullable(values[chosen]) for name, values in columns.items()}
         arrays |= {name: selected[name] for name in selected.column_names}
-        arrays["ds"] = pa.array(as_of_days[chosen].astype(np.int32)).cast(pa.date32())
-        yield from (
-            pa.table([arrays[name] for name in schema.names], names=schema.names).cast(schema).to_batches()
-        )
+        arrays["ds"] = pa.array(days[chosen].astype(np.int32)).cast(pa.date32())
+        names = self.schema.names
+        return pa.table([arrays[name] for name in names], names=names).cast(self.schema)
 
-
-def _one_pass(
-    entities: EntityRows,
-    as_of_days: Ints,
-    groups: Ints,
-    plan: WindowPlan,
-    config: FeaturesConfig,
-    top: int | None,
-) -> tuple[_Arrays, np.ndarray]:
-    """All features of every entity as of its day of this pass, and which entities have a row."""
-    ages = entities.ages(as_of_days)
-    columns: _Arrays = {}
-    for measure in plan.windowed:
-        sums = entities.window_sums(ages, measure, config.windows_days)
-        for days, values in zip(config.windows_days, sums, strict=True):
-            columns[f"{plan.prefix}_{measure}_{days}d"] = values
-    for measure in plan.totals:
-        columns[f"{plan.prefix}_{measure}"] = entities.total(ages, measure)
-    columns |= _rhythm(entities, ages, plan)
-    keep = columns[f"{plan.prefix}_day_count"] > 0
-    if plan.half_life_of:
-        weighted = {
-            days: entities.half_life_sum(ages, plan.half_life_of, days) for days in config.half_lives_days
-        }
-        columns |= {
-            f"{plan.prefix}_half_life_{days}d": sums / HALF_LIFE_UNIT for days, sums in weighted.items()
-        }
-    if plan.ranked:
-        strength = weighted[config.half_lives_days[0]]
-        rank = rank_within(groups, np.where(keep, strength, -1))
-        totals = np.bincount(groups, weights=strength, minlength=int(groups.max(initial=0)) + 1)
-        columns[f"{plan.prefix}_rank"] = rank
-        columns[f"{plan.prefix}_share"] = ratio(strength.astype(np.float64), totals[groups])
-        keep = keep & (rank <= top) if top else keep
-    return columns, keep
+    def _columns_as_of(self, days: Ints) -> tuple[_Arrays, np.ndarray]:
+        """All features of every entity as of its day, and which entities have a row."""
+        entities, plan, config = self.rows, self.plan, self.config
+        ages = entities.ages(days)
+        columns: _Arrays = {}
+        for measure in plan.windowed:
+            sums = entities.window_sums(ages, measure, config.windows_days)
+            for window, values in zip(config.windows_days, sums, strict=True):
+                columns[f"{plan.prefix}_{measure}_{window}d"] = values
+        for measure in plan.totals:
+            columns[f"{plan.prefix}_{measure}"] = entities.total(ages, measure)
+        columns |= _rhythm(entities, ages, plan)
+        keep = columns[f"{plan.prefix}_day_count"] > 0
+        if plan.half_life_of:
+            weighted = {
+                half_life: entities.half_life_sum(ages, plan.half_life_of, half_life)
+                for half_life in config.half_lives_days
+            }
+            for half_life, weighted_sum in weighted.items():
+                columns[f"{plan.prefix}_half_life_{half_life}d"] = weighted_sum / HALF_LIFE_UNIT
+        if plan.ranked:
+            strength = weighted[config.half_lives_days[0]]
+            rank = rank_within(self.groups, np.where(keep, strength, -1))
+            totals = np.bincount(self.groups, weights=strength, minlength=int(self.groups.max(initial=0)) + 1)
+            columns[f"{plan.prefix}_rank"] = rank
+            columns[f"{plan.prefix}_share"] = ratio(strength.astype(np.float64), totals[self.groups])
+            keep = keep & (rank <= self.top) if self.top else keep
+        return columns, keep
 
 
 def _rhythm(entities: EntityRows, ages: Ints, plan: WindowPlan) -> _Arrays:
@@ -163,7 +165,7 @@ def _rhythm(entities: EntityRows, ages: Ints, plan: WindowPlan) -> _Arrays:
 def _run_starts(rows: pa.Table, names: tuple[str, ...]) -> Ints:
     """Indices of the rows whose `names` differ from the row before."""
     differs = np.zeros(rows.num_rows, dtype=bool)
-    differs[0] = True
+    differs[:1] = True
     for name in names:
         values = rows[name].combine_chunks()
         differs[1:] |= pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)

@@ -73,10 +73,10 @@ class EntityRows:
 
 
 def rank_within(groups: Ints, values: Ints) -> Ints:
-    """Ranks from 1 within each (sorted) group, largest value first; equal values keep their order."""
+    """Ranks from 1 within each group, largest value first; equal values keep their order."""
     order = np.lexsort((np.arange(len(values)), -values, groups))
     ranks = np.empty(len(values), dtype=np.int64)
-    first_of_group = np.searchsorted(groups, groups, side="left")
+    first_of_group = np.searchsorted(groups[order], groups[order], side="left")
     ranks[order] = np.arange(len(values)) - first_of_group + 1
     return ranks
 
@@ -114,3 +114,13 @@ def dense_window_sums(
     np.cumsum(cumulative, axis=1, out=cumulative)
     until = cumulative[:, as_of_columns]
     return [until - cumulative[:, np.maximum(as_of_columns - window, 0)] for window in windows]
+
+
+def dense_running_max(
+    rows: Ints, columns: Ints, values: Ints, shape: tuple[int, int], as_of_columns: Ints
+) -> Ints:
+    """The largest value (at least 0) before each as-of day, (entities, A), as `dense_window_sums` sums."""
+    largest = np.zeros((shape[0], shape[1] + 1), dtype=np.int64)
+    np.maximum.at(largest, (rows, columns + 1), values)
+    np.maximum.accumulate(largest, axis=1, out=largest)
+    return largest[:, as_of_columns]

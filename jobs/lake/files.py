@@ -1,84 +1,69 @@
-"""Spark rows -> Parquet data files that no table knows of yet.
+"""Spark tasks -> Parquet data files that no table knows of yet.
 
-Each (day, bucket) becomes one file, sorted by the table's key: the bucket is a hash of the first key
-column, so the files depend on the rows alone and not on cores, partitions or the order of the input.
+Either Spark places and sorts finished rows (`write_files`), or tasks make the rows themselves and write
+them where they are, without a way back through the JVM (`write_made`).
 """
 
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import fs
-from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.lake.columns import Table
+from jobs.lake.data_files import DataFile, DayFileWriter, Finish, Place, epoch_day, place_of
 
 _BUCKET = "_bucket"
-_EPOCH = date(1970, 1, 1).toordinal()
+_RESULT = "name string, path string, day date, row_count long"
+
+Batches = Iterator[pa.RecordBatch]
+MadeRows = tuple[str, date, int, pa.Table]  # table, day, bucket, rows in the order of the table's key
+Make = Callable[[Batches], Iterable[MadeRows]]
 
 
-@dataclass(frozen=True)
-class DataFile:
-    """A Parquet file that holds rows of one day of one table."""
-
-    path: str
-    day: date
-    row_count: int
-
-
-def write_files(rows: DataFrame, table: Table, location: str, num_partitions: int) -> list[DataFile]:
+def write_files(
+    rows: DataFrame, table: Table, location: str, num_partitions: int, finish: Finish | None = None
+) -> list[DataFile]:
     """Writes `rows` below `location` and returns the files of the tasks that succeeded.
+
+    `finish` turns all rows of a (day, bucket) into what is written: for columns that depend on the other
+    rows of the day. Without it `rows` have the columns of `table`.
 
     Raises:
         ValueError: if `rows` lack a column of `table` or have one that it does not know.
     """
-    _check_columns(rows, table)
-    typed = rows.select([F.col(field.name).cast(field.dataType) for field in table.spark_schema()])
+    if finish is None:
+        _check_columns(rows, table)
+        rows = rows.select([F.col(field.name).cast(field.dataType) for field in table.spark_schema()])
     bucket = F.pmod(F.xxhash64(table.key[0]), F.lit(table.files_per_day)).cast("int")
     if table.split_by:
         bucket = F.col(table.split_by).cast("int")
     placed = (
-        typed.withColumn(_BUCKET, bucket)
+        rows.withColumn(_BUCKET, bucket)
         .repartition(num_partitions, "ds", _BUCKET)
         .sortWithinPartitions("ds", _BUCKET, *table.key)
     )
-    written = placed.mapInArrow(
-        _file_writer(table.arrow_schema(), location, table.row_group_rows),
-        "path string, day date, row_count long",
-    )
-    return sorted(
-        (DataFile(row.path, row.day, row.row_count) for row in written.collect()), key=lambda f: f.path
-    )
+    written = placed.mapInArrow(_sorted_writer(place_of(table, location), finish), _RESULT)
+    return _files_of(written)[""]
 
 
-def check_day(file: DataFile) -> None:
-    """Refuses a file whose rows do not all carry its day: Iceberg would accept one without `ds`.
+def write_made(inputs: DataFrame, make: Make, places: Mapping[str, Place]) -> dict[str, list[DataFile]]:
+    """Runs `make` on each partition of `inputs` and writes what it yields; returns the files of each table.
 
-    Raises:
-        ValueError: if the file has no `ds` column or holds a null or another day.
+    The partitions decide which files there are: all rows of a (day, bucket) must come from one of them.
     """
-    filesystem, path = fs.FileSystem.from_uri(file.path)
-    metadata = pq.read_metadata(path, filesystem=filesystem)
-    if "ds" not in metadata.schema.names:
-        raise ValueError(f"{file.path} has no column ds: every row must carry its day, {file.day}")
-    index = metadata.schema.names.index("ds")
-    for group in range(metadata.num_row_groups):
-        statistics = metadata.row_group(group).column(index).statistics
-        if statistics is None or not statistics.has_min_max or statistics.null_count:
-            raise ValueError(f"{file.path} has rows without ds: every row must carry its day, {file.day}")
-        if (statistics.min, statistics.max) != (file.day, file.day):
-            raise ValueError(
-                f"{file.path} should hold ds={file.day}, found {statistics.min} to {statistics.max}: "
-                "write each day to a file of its own"
-            )
+    written = _files_of(inputs.mapInArrow(_made_writer(make, dict(places)), _RESULT))
+    return {name: written.get(name, []) for name in places}
+
+
+def _files_of(written: DataFrame) -> dict[str, list[DataFile]]:
+    files: dict[str, list[DataFile]] = {"": []}
+    for row in written.collect():  # one row a file
+        files.setdefault(row.name, []).append(DataFile(row.path, row.day, row.row_count))
+    return {name: sorted(of_table, key=lambda file: file.path) for name, of_table in files.items()}
 
 
 def _check_columns(rows: DataFrame, table: Table) -> None:
@@ -88,75 +73,40 @@ def _check_columns(rows: DataFrame, table: Table) -> None:
         raise ValueError(f"{table.name}: missing columns {missing}, unknown columns {unknown}")
 
 
-def _open(path: str, schema: pa.Schema) -> pq.ParquetWriter:
-    filesystem, local_path = fs.FileSystem.from_uri(path)
-    filesystem.create_dir(local_path.rsplit("/", 1)[0], recursive=True)
-    return pq.ParquetWriter(local_path, schema, filesystem=filesystem, compression="zstd")
+def _sorted_writer(place: Place, finish: Finish | None) -> Callable[[Batches], Batches]:
+    """What a task does with rows sorted by (day, bucket, key): writes them and yields its files."""
 
-
-class _DayFiles:
-    """The files that one task writes: a new one whenever (day, bucket) changes in its sorted rows."""
-
-    def __init__(self, location: str, schema: pa.Schema, row_group_rows: int, token: str) -> None:
-        self.location, self.schema, self.row_group_rows, self.token = location, schema, row_group_rows, token
-        self.written: list[tuple[str, int, int]] = []
-        self.current: tuple[int, int] | None = None
-        self.writer: pq.ParquetWriter | None = None
-        self.pending = schema.empty_table()
-
-    def add(self, day_and_bucket: tuple[int, int], rows: pa.Table) -> None:
-        if day_and_bucket != self.current:
-            self.close()
-            day, bucket = self.current = day_and_bucket
-            path = f"{self.location}/data/{date.fromordinal(_EPOCH + day)}/{self.token}-{bucket}.parquet"
-            self.writer = _open(path, self.schema)
-            self.written.append((path, day, 0))
-        path, day, count = self.written[-1]
-        self.written[-1] = (path, day, count + rows.num_rows)
-        self.pending = pa.concat_tables([self.pending, rows])
-        while self.pending.num_rows > self.row_group_rows:
-            self._write(self.pending.slice(0, self.row_group_rows))
-            self.pending = self.pending.slice(self.row_group_rows)
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self._write(self.pending)
-            self.writer.close()
-        self.writer, self.pending = None, self.schema.empty_table()
-
-    def _write(self, rows: pa.Table) -> None:
-        cast(pq.ParquetWriter, self.writer).write_table(rows.combine_chunks())
-
-    def as_batch(self) -> pa.RecordBatch:
-        paths, days, counts = zip(*self.written, strict=True) if self.written else ((), (), ())
-        return pa.RecordBatch.from_arrays(
-            [
-                pa.array(paths, pa.string()),
-                pa.array(days, pa.int32()).cast(pa.date32()),
-                pa.array(counts, pa.int64()),
-            ],
-            names=["path", "day", "row_count"],
-        )
-
-
-def _file_writer(
-    schema: pa.Schema, location: str, row_group_rows: int
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What a task does with its rows: writes them and yields the names of its files."""
-
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        context = cast(TaskContext, TaskContext.get())
-        token = f"{uuid.uuid4().hex[:12]}-{context.partitionId()}-{context.attemptNumber()}"
-        files = _DayFiles(location, schema, row_group_rows, token)
-        for day_and_bucket, rows in _runs(batches, schema):
-            files.add(day_and_bucket, rows)
-        files.close()
-        yield files.as_batch()
+    def write(batches: Batches) -> Batches:
+        writer = DayFileWriter(place)
+        current: tuple[date, int] | None = None
+        waiting: list[pa.Table] = []
+        for key, rows in _runs(batches):
+            if current not in {None, key}:
+                _end_file(writer, current, waiting, finish)
+                waiting = []
+            current = key
+            if finish is None:
+                writer.add(*key, rows)
+            else:
+                waiting.append(rows)
+        _end_file(writer, current, waiting, finish)
+        yield _as_batch({"": writer})
 
     return write
 
 
-def _runs(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[tuple[tuple[int, int], pa.Table]]:
+def _end_file(
+    writer: DayFileWriter, key: tuple[date, int] | None, waiting: list[pa.Table], finish: Finish | None
+) -> None:
+    if key is None:
+        return
+    if finish is not None:
+        writer.add(*key, finish(pa.concat_tables(waiting)))
+    if key in writer.open:
+        writer.close_file(*key)
+
+
+def _runs(batches: Batches) -> Iterator[tuple[tuple[date, int], pa.Table]]:
     """Cuts each batch where (ds, bucket) changes."""
     for batch in batches:
         if not batch.num_rows:
@@ -164,7 +114,30 @@ def _runs(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[tupl
         days = batch.column("ds").cast(pa.int32()).to_numpy(zero_copy_only=False)
         buckets = batch.column(_BUCKET).to_numpy(zero_copy_only=False)
         changes = np.flatnonzero((np.diff(days) != 0) | (np.diff(buckets) != 0)) + 1
-        bounds = [0, *changes.tolist(), batch.num_rows]
-        rows = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
-        for start, end in pairwise(bounds):
-            yield (int(days[start]), int(buckets[start])), rows.slice(start, end - start)
+        rows = pa.Table.from_batches([batch])
+        for start, end in pairwise([0, *changes.tolist(), batch.num_rows]):
+            yield (epoch_day(int(days[start])), int(buckets[start])), rows.slice(start, end - start)
+
+
+def _made_writer(make: Make, places: dict[str, Place]) -> Callable[[Batches], Batches]:
+    def write(batches: Batches) -> Batches:
+        writers = {name: DayFileWriter(place) for name, place in places.items()}
+        for name, day, bucket, rows in make(batches):
+            writers[name].add(day, bucket, rows)
+        for writer in writers.values():
+            writer.close()
+        yield _as_batch(writers)
+
+    return write
+
+
+def _as_batch(writers: Mapping[str, DayFileWriter]) -> pa.RecordBatch:
+    rows = [
+        {"name": name, "path": file.path, "day": file.day, "row_count": file.row_count}
+        for name, writer in writers.items()
+        for file in writer.written
+    ]
+    schema = pa.schema(
+        [("name", pa.string()), ("path", pa.string()), ("day", pa.date32()), ("row_count", pa.int64())]
+    )
+    return pa.RecordBatch.from_pylist(rows, schema=schema)

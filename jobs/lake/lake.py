@@ -30,12 +30,14 @@ from pyiceberg.expressions import (
     GreaterThanOrEqual,
     LessThanOrEqual,
 )
+from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.table import Table as IcebergTable
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.columns import Table
+from jobs.lake.data_files import DataFile, Finish, check_day, epoch_day, place_of
 from jobs.lake.days import DayRange, merge_ranges
-from jobs.lake.files import DataFile, check_day, write_files
+from jobs.lake.files import Make, write_files, write_made
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,22 @@ class Lake:
 
         `where` leaves out the files whose statistics say that they hold no such row.
         """
+        return sorted(file.file_path for file in self._plan(table, days, snapshot_id, where))
+
+    def files_by_day(self, table: Table, days: DayRange) -> dict[date, list[str]]:
+        """Paths of the data files of each day of a range; days without a file are left out."""
+        found: dict[date, list[str]] = {}
+        for file in sorted(self._plan(table, days), key=lambda file: file.file_path):
+            found.setdefault(epoch_day(file.partition[0]), []).append(file.file_path)
+        return found
+
+    def _plan(
+        self,
+        table: Table,
+        days: DayRange | None,
+        snapshot_id: int | None = None,
+        where: BooleanExpression | None = None,
+    ) -> list[IcebergFile]:
         if not self.exists(table):
             return []
         loaded = self.load(table)
@@ -98,7 +116,7 @@ class Lake:
         self.inputs[table.name] = snapshot
         condition = And(within(days) if days else AlwaysTrue(), where or AlwaysTrue())
         scan = loaded.scan(row_filter=condition, snapshot_id=snapshot)
-        return sorted(task.file.file_path for task in scan.plan_files())
+        return [task.file for task in scan.plan_files()]
 
     def read(
         self, spark: SparkSession, table: Table, days: DayRange | None = None, snapshot_id: int | None = None
@@ -134,12 +152,35 @@ class Lake:
 
     # ---- writing
 
-    def replace_days(self, rows: DataFrame, table: Table, days: DayRange, config_digest: str = "") -> int:
-        """Replaces the days from `days[0]` to `days[1]` by `rows` in one commit; returns how many rows."""
+    def replace_days(
+        self,
+        rows: DataFrame,
+        table: Table,
+        days: DayRange,
+        config_digest: str = "",
+        finish: Finish | None = None,
+    ) -> int:
+        """Replaces the days from `days[0]` to `days[1]` by `rows` in one commit; returns how many rows.
+
+        `finish`: see `write_files`.
+        """
         location = self.load(table).location()
-        files = write_files(rows, table, location, self.num_partitions)
+        files = write_files(rows, table, location, self.num_partitions, finish)
         self.commit(table, days, files, config_digest)
         return sum(file.row_count for file in files)
+
+    def replace_made(
+        self, inputs: DataFrame, make: Make, tables: Sequence[Table], days: DayRange, config_digest: str = ""
+    ) -> dict[str, int]:
+        """Replaces the days of each table by what `make` yields in the tasks of `inputs`; returns row counts.
+
+        Each table is one commit, in their order: whoever asks whether the days are built asks the last.
+        """
+        places = {table.name: place_of(table, self.load(table).location()) for table in tables}
+        files = write_made(inputs, make, places)
+        for table in tables:
+            self.commit(table, days, files[table.name], config_digest)
+        return {name: sum(file.row_count for file in of_table) for name, of_table in files.items()}
 
     def append(self, table: Table, rows: Sequence[Mapping[str, Any]], replacing: Mapping[str, str]) -> None:
         """Adds records of a run to a small table, in place of those whose columns equal `replacing`."""

@@ -1,6 +1,6 @@
-"""Scores rows in Spark: the model is loaded once per worker process and reads Arrow batches."""
+"""Scores rows: the model is loaded once per worker process and reads Arrow batches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,35 +15,42 @@ if TYPE_CHECKING:
     from mtl_model.predict import Predictor
 
 
-def score(
-    rows: DataFrame, model_folder: Path, keys: list[str], tasks: dict[str, str], keep: Sequence[str] = ()
-) -> DataFrame:
-    """Adds predictions to the columns in `keys`, which name a row, and `keep`.
+def add_predictions(rows: pa.Table, model_folder: Path, tasks: Mapping[str, str]) -> pa.Table:
+    """Adds the prediction of each task as the column that `tasks` names: a double, or a list of a multilabel.
 
-    `tasks` maps a task to the column that its prediction goes to: a double, for a multilabel task a list.
-    Rows are placed and sorted by their keys first: the last bit of a matrix product depends on the rows
-    beside, and equal inputs must give equal tables.
+    Fields of the model that `rows` do not have are null. The last bit of a matrix product depends on the
+    rows beside: rows in the same order give the same predictions.
     """
-    keep = [*keys, *keep]
-    predictor = _load(str(model_folder))
-    task_types = [
-        spark_types.ArrayType(spark_types.FloatType())
-        if task in predictor.label_names
-        else spark_types.DoubleType()
-        for task in tasks
-    ]
-    outputs = [
-        spark_types.StructField(column, kind) for column, kind in zip(tasks.values(), task_types, strict=True)
-    ]
-    schema = spark_types.StructType([*[rows.schema[name] for name in keep], *outputs])
+    predictor = load_model(str(model_folder))
+    complete = rows
+    for name in predictor.columns:
+        if name not in rows.column_names:
+            complete = complete.append_column(name, pa.nulls(rows.num_rows, pa.string()))
+    predictions = predictor.predict(complete)
+    for task, column in tasks.items():
+        is_list = task in predictor.label_names
+        rows = rows.append_column(column, _to_arrow(predictions[task], is_list))
+    return rows
+
+
+def score(rows: DataFrame, model_folder: Path, keys: list[str], task: str, column: str) -> DataFrame:
+    """The columns in `keys`, which name a row, and the prediction of a task as the double `column`.
+
+    Rows are placed and sorted by their keys first, so that equal inputs give equal tables.
+    """
+    predictor = load_model(str(model_folder))
+    schema = spark_types.StructType(
+        [*[rows.schema[name] for name in keys], spark_types.StructField(column, spark_types.DoubleType())]
+    )
+    present = [name for name in predictor.columns if name in rows.columns]
+    needed = rows.select(list(dict.fromkeys([*keys, *present])))
     num_partitions = int(rows.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
-    needed = rows.select(list(dict.fromkeys([*keep, *predictor.columns])))
     placed = needed.repartition(num_partitions, keys[0]).sortWithinPartitions(*keys)
-    return placed.mapInArrow(_task(str(model_folder), keep, tasks), schema)
+    return placed.mapInArrow(_task(model_folder, keys, {task: column}), schema)
 
 
 @lru_cache(maxsize=1)
-def _load(folder: str) -> "Predictor":
+def load_model(folder: str) -> "Predictor":
     import torch  # only worker processes and the one driver that scores pay for it
 
     from mtl_model.predict import load_predictor
@@ -53,18 +60,13 @@ def _load(folder: str) -> "Predictor":
 
 
 def _task(
-    folder: str, keep: list[str], tasks: dict[str, str]
+    folder: Path, keys: list[str], tasks: Mapping[str, str]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        predictor = _load(folder)
         for batch in batches:
-            if not batch.num_rows:
-                continue
-            predictions = predictor.predict(batch)
-            scored = batch.select(keep)
-            arrays = [scored.column(name) for name in keep]
-            arrays += [_to_arrow(predictions[task], task in predictor.label_names) for task in tasks]
-            yield pa.RecordBatch.from_arrays(arrays, names=[*keep, *tasks.values()])
+            if batch.num_rows:
+                scored = add_predictions(pa.Table.from_batches([batch]), folder, tasks)
+                yield from scored.select([*keys, *tasks.values()]).combine_chunks().to_batches()
 
     return run
 

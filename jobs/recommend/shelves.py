@@ -1,80 +1,96 @@
-"""Scored candidates -> shelves: the joint objective, the rules and a reason for every row."""
+"""Scored candidates -> shelves: the joint objective, the rules and a reason for every row, in SQL.
+
+Runs on a day's database with the table scored: user_id, item_id, channels, the predictions and the
+columns of `REASON_COLUMNS`.
+"""
 
 from collections.abc import Mapping
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import pyarrow as pa
 
 from jobs.candidates.channels import BIT
 from jobs.config import RecommendConfig
+from jobs.lake.day_tasks import DayDatabase
 
 PREDICTION_COLUMNS = {
     "purchase": "p_purchase",
     "spend": "expected_spend",
     "buys_on_discount": "p_buys_on_discount",
 }
+REASON_COLUMNS = (
+    "user_item_line_count", "user_item_days_since_last", "user_item_mean_interval", "type_id", "category_id",
+)  # fmt: skip
 
 
-def utility(weights: Mapping[str, float]) -> Column:
+def utility_sql(weights: Mapping[str, float]) -> str:
     """The joint objective, a weighted sum of predictions; `spend` counts in whole currency units."""
     scale = {"spend": 100.0}  # predictions of spend are in cents
-    terms = [
-        F.lit(weight / scale.get(task, 1.0)) * F.col(PREDICTION_COLUMNS[task])
+    terms = (
+        f"{weight / scale.get(task, 1.0)!r}::DOUBLE * {PREDICTION_COLUMNS[task]}"
         for task, weight in weights.items()
-    ]
-    return sum(terms[1:], terms[0])
+    )
+    return " + ".join(terms)
 
 
-def rank_shelves(scored: DataFrame, config: RecommendConfig) -> DataFrame:
-    """Adds utility and rank; keeps each user's best, at most `max_per_category` of a category.
+def _has(channel: str) -> str:
+    return f"channels & {BIT[channel]} != 0"
 
-    `scored` has user_id, item_id, category_id and the predictions. Ties go to the smaller item_id.
+
+# The last part of the type's path, in capitalised words; null where the catalogue stops before.
+_KIND = """
+array_to_string(list_transform(
+    string_split(string_split(type_id, ' / ')[-1], ' '), lambda word: upper(word[1]) || lower(word[2:])
+), ' ')
+"""
+
+# Why an item is on the shelf, from its channels and the features of the pair.
+_REASON = f"""
+CASE
+  WHEN times > 0 THEN
+    'Bought ' || CASE WHEN times = 1 THEN 'once' ELSE times || ' times' END
+    || ', last ' || CASE WHEN last = 1 THEN 'yesterday' ELSE last || ' days ago' END
+    || CASE WHEN every = 1 THEN '; usually every day'
+            WHEN every > 1 THEN '; usually every ' || every || ' days' ELSE '' END
+    || offer
+  WHEN {_has("popular_in_type")} THEN 'The favourite in ' || kind || ', which this household buys' || offer
+  WHEN {_has("popular_in_department")} THEN
+    'Popular in a department this household shops' || coalesce(': ' || kind, '') || offer
+  WHEN {_has("on_promotion")} THEN 'On offer in ' || kind || ', which this household buys'
+  ELSE 'Popular with all households'
+END
+"""
+
+_CHANNEL_NAMES = f"""
+list_filter(
+    [{", ".join(f"CASE WHEN {_has(name)} THEN '{name}' END" for name in BIT)}], lambda name: name IS NOT NULL
+)
+"""
+
+
+def rank_shelves(database: DayDatabase, rules: RecommendConfig) -> pa.Table:
+    """Each user's best by utility, with rank, reason and channel names; ties go to the smaller item_id.
+
+    At most `max_per_category` items of a category; items without a category are not capped.
     """
-    best_first = [F.desc("utility"), F.col("item_id")]
-    in_category = Window.partitionBy("user_id", "category_id").orderBy(*best_first)
-    on_shelf = Window.partitionBy("user_id").orderBy(*best_first)
-    rated = scored.withColumn("utility", utility(config.utility))
-    allowed = rated.withColumn("_place", F.row_number().over(in_category)).where(
-        F.col("category_id").isNull() | (F.col("_place") <= config.max_per_category)
+    query = f"""
+    WITH rated AS (SELECT *, {utility_sql(rules.utility)} AS utility FROM scored),
+    allowed AS (
+        SELECT * FROM rated QUALIFY category_id IS NULL OR $per_category >= row_number() OVER (
+            PARTITION BY user_id, category_id ORDER BY utility DESC, item_id
+        )
+    ),
+    ranked AS (
+        SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY utility DESC, item_id)::INTEGER AS rank
+        FROM allowed QUALIFY rank <= $items
+    ),
+    explained AS (
+        SELECT *, user_item_line_count AS times, user_item_days_since_last AS last,
+               round(user_item_mean_interval)::INTEGER AS every, {_KIND} AS kind,
+               CASE WHEN {_has("on_promotion")} THEN ', on promotion' ELSE '' END AS offer
+        FROM ranked
     )
-    ranked = allowed.drop("_place").withColumn("rank", F.row_number().over(on_shelf).cast("int"))
-    return ranked.where(F.col("rank") <= config.items_per_user)
-
-
-def reason() -> Column:
-    """Why an item is on the shelf, in words, from its channels and the features of the pair."""
-    times, last = F.col("user_item_line_count"), F.col("user_item_days_since_last")
-    every = F.round("user_item_mean_interval").cast("int")
-    kind = F.initcap(F.element_at(F.split("type_id", " / "), -1))  # null where the catalogue stops before
-    bought = F.concat(
-        F.lit("Bought "),
-        F.when(times == 1, F.lit("once")).otherwise(F.concat(times.cast("string"), F.lit(" times"))),
-        F.lit(", last "),
-        F.when(last == 1, F.lit("yesterday")).otherwise(F.concat(last.cast("string"), F.lit(" days ago"))),
-        F.when(every == 1, F.lit("; usually every day"))
-        .when(every > 1, F.concat(F.lit("; usually every "), every.cast("string"), F.lit(" days")))
-        .otherwise(F.lit("")),
-    )
-    department = F.concat(
-        F.lit("Popular in a department this household shops"),
-        F.coalesce(F.concat(F.lit(": "), kind), F.lit("")),
-    )
-    offer = F.when(_has("on_promotion"), F.lit(", on promotion")).otherwise(F.lit(""))
-    of_type = F.concat(kind, F.lit(", which this household buys"))
-    return (
-        F.when(times > 0, F.concat(bought, offer))
-        .when(_has("popular_in_type"), F.concat(F.lit("The favourite in "), of_type, offer))
-        .when(_has("popular_in_department"), F.concat(department, offer))
-        .when(_has("on_promotion"), F.concat(F.lit("On offer in "), of_type))
-        .otherwise(F.lit("Popular with all households"))
-    )
-
-
-def channel_names() -> Column:
-    """The channels of a row as a list of names."""
-    names = F.array(*[F.when(_has(name), F.lit(name)) for name in BIT])
-    return F.array_compact(names)
-
-
-def _has(channel: str) -> Column:
-    return F.col("channels").bitwiseAND(F.lit(BIT[channel])) != 0
+    SELECT * EXCLUDE (channels), {_REASON} AS reason, {_CHANNEL_NAMES} AS channels
+    FROM explained ORDER BY user_id, rank
+    """
+    parameters = {"per_category": rules.max_per_category, "items": rules.items_per_user}
+    return database.sql(query, params=parameters).to_arrow_table()

@@ -1,111 +1,77 @@
-from datetime import date, timedelta
+from datetime import date
+from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
 
-from jobs.candidates.build_candidates import add_anchor, make_bought, measure_recall, sample_candidates
+from jobs.candidates.build_candidates import add_bought, measure_recall, sample_candidates
 from jobs.candidates.channels import BIT
+from jobs.lake.day_tasks import DayDatabase
+from tests.jobs.day_database import day_database, rows_of
 
 DAY = date(2017, 3, 1)
-WEEK = 7
-_BOUGHT = "ds date, user_id string, item_id string"
-_PROPOSED = f"{_BOUGHT}, channel int"
-_PURCHASES = "ds date, user_id string, item_id string, line_count long, spend long, discount_line_count long"
+_PAIR = "user_id VARCHAR, item_id VARCHAR"
+_TILES = f"{_PAIR}, line_count BIGINT, spend BIGINT, discount_line_count BIGINT"
 
 
-def anchor_of(spark: SparkSession, user: str) -> date:
-    """The user's anchor whose window holds DAY."""
-    anchor: date = (
-        add_anchor(spark.createDataFrame([(DAY, user)], "ds date, user_id string"), WEEK).collect()[0].anchor
-    )
-    return anchor
-
-
-def test_bought_sums_the_days_of_the_label_window_only(spark: SparkSession) -> None:
-    anchor = anchor_of(spark, "u")
-    last, next_anchor = anchor + timedelta(WEEK - 1), anchor + timedelta(WEEK)
-    rows = [
-        (anchor, "u", "i", 1, 100, 0), (last, "u", "i", 2, 50, 1), (next_anchor, "u", "i", 4, 9, 0),
-        (last, "u", "j", 1, 7, 0),
+def test_bought_sums_the_tiles_of_anchored_users_without_excluded_items() -> None:
+    tiles = [
+        ("u", "i", 1, 100, 0), ("u", "i", 2, 50, 1), ("u", "j", 1, 7, 0), ("u", "fuel", 1, 900, 0),
+        ("not anchored", "i", 1, 1, 1),
     ]  # fmt: skip
-    nothing = spark.createDataFrame([], "item_id string, since date")
-
-    bought = make_bought(spark.createDataFrame(rows, _PURCHASES), nothing, WEEK)
-
-    assert sorted(map(tuple, bought.collect())) == [
-        (anchor, "u", "i", 3, 150, 1), (anchor, "u", "j", 1, 7, 0), (next_anchor, "u", "i", 4, 9, 0),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("days_before_the_anchor", "counts"),
-    [pytest.param(1, False, id="known at the anchor"), pytest.param(0, True, id="only on the day itself")],
-)
-def test_an_excluded_item_is_no_purchase(
-    spark: SparkSession, days_before_the_anchor: int, counts: bool
-) -> None:
-    anchor = anchor_of(spark, "u")
-    purchase = spark.createDataFrame([(anchor, "u", "fuel", 1, 100, 0)], _PURCHASES)
-    since = anchor - timedelta(days_before_the_anchor)
-
-    bought = make_bought(
-        purchase, spark.createDataFrame([("fuel", since)], "item_id string, since date"), WEEK
+    database = day_database(
+        purchase=(_TILES, tiles),
+        user_category=("user_id VARCHAR", [("u",), ("u",), ("bought nothing",)]),
+        excluded=("item_id VARCHAR", [("fuel",)]),
     )
 
-    assert (bought.count() == 1) == counts
+    add_bought(database)
+
+    assert rows_of(database, "SELECT * FROM bought") == [("u", "i", 3, 150, 1), ("u", "j", 1, 7, 0)]
 
 
-@pytest.fixture
-def proposed(spark: SparkSession) -> DataFrame:
-    """4,000 pairs: every tenth item by two channels."""
-    pairs = [(DAY, f"u{user}", f"i{item}", BIT["popular"]) for user in range(40) for item in range(100)]
-    again = [(*pair[:3], BIT["on_promotion"]) for pair in pairs if pair[2].endswith("0")]
-    return spark.createDataFrame([*pairs, *again], _PROPOSED)
+def proposed_database(bought: list[tuple[str, str]], proposed: list[tuple[str, str, int]]) -> DayDatabase:
+    return day_database(bought=(_PAIR, bought), proposed=(f"{_PAIR}, channels INTEGER", proposed))
 
 
-def test_sampling_keeps_what_was_bought_and_about_the_rate_of_the_rest(
-    spark: SparkSession, proposed: DataFrame
-) -> None:
-    bought = spark.createDataFrame([(DAY, f"u{user}", f"i{user}") for user in range(40)], _BOUGHT)
+PROPOSED = [(f"u{user}", f"i{item}", BIT["popular"]) for user in range(40) for item in range(100)]
 
-    rows = sample_candidates(proposed, bought, rate=0.2).collect()
-    again = sample_candidates(proposed.repartition(3), bought, rate=0.2).collect()
 
-    kept = {(row.user_id, row.item_id): (row.channels, row.sampling_rate) for row in rows}
-    assert len(kept) == len(rows)
-    assert {pair for pair, (_, rate) in kept.items() if rate == 1.0} == {
-        (f"u{user}", f"i{user}") for user in range(40)
+def test_sampling_keeps_what_was_bought_and_about_the_rate_of_the_rest() -> None:
+    bought = [(f"u{user}", f"i{user}") for user in range(40)]
+
+    rows = sample_candidates(proposed_database(bought, PROPOSED), DAY, rate=0.2)
+    again = sample_candidates(proposed_database(bought, PROPOSED[::-1]), DAY, rate=0.2)
+    next_day = sample_candidates(proposed_database(bought, PROPOSED), date(2017, 3, 2), rate=0.2)
+
+    kept: dict[Any, Any] = {
+        (row["user_id"], row["item_id"]): row["sampling_rate"] for row in rows.to_pylist()
     }
-    rest = [rate for _, rate in kept.values() if rate != 1.0]
+    assert len(kept) == rows.num_rows
+    assert {pair for pair, rate in kept.items() if rate == 1.0} == set(bought)
+    rest = [rate for rate in kept.values() if rate != 1.0]
     assert set(rest) == {0.2}
     assert len(rest) == pytest.approx(0.2 * 3960, rel=0.15)
-    assert {channels for pair, (channels, _) in kept.items() if pair[1].endswith("0")} == {
-        BIT["popular"] | BIT["on_promotion"]
-    }
-    assert sorted(rows) == sorted(again)
+    assert rows.equals(again)  # sorted, and drawn by the pair itself
+    assert not rows["item_id"].equals(next_day["item_id"])
+    assert set(rows["ds"].to_pylist()) == {DAY}
 
 
-def test_a_rate_of_1_keeps_every_pair(spark: SparkSession, proposed: DataFrame) -> None:
-    sampled = sample_candidates(proposed, spark.createDataFrame([], _BOUGHT), rate=1.0)
-
-    assert sampled.count() == 4000
+def test_a_rate_of_1_keeps_every_pair() -> None:
+    assert sample_candidates(proposed_database([], PROPOSED), DAY, rate=1.0).num_rows == 4000
 
 
-def test_recall_counts_the_bought_pairs_of_users_that_were_proposed_for(spark: SparkSession) -> None:
+def test_recall_counts_the_bought_pairs_that_a_channel_proposed() -> None:
     own, popular = BIT["bought_before"], BIT["popular"]
-    found = [("u", "i", own | popular), ("u", "j", popular), ("u", "not bought", own), ("v", "i", own)]
-    candidates = spark.createDataFrame([(DAY, *row) for row in found], _PROPOSED).withColumnRenamed(
-        "channel", "channels"
-    )
-    pairs = [("u", "i"), ("u", "j"), ("u", "missed"), ("v", "i"), ("a new user", "i")]
-    bought = spark.createDataFrame([(DAY, *pair) for pair in pairs], _BOUGHT)
-    users = spark.createDataFrame([(DAY, "u"), (DAY, "v")], "ds date, user_id string")
+    proposed = [("u", "i", own | popular), ("u", "j", popular), ("u", "not bought", own), ("v", "i", own)]
+    bought = [("u", "i"), ("u", "j"), ("u", "missed"), ("v", "i")]
 
-    recall = {row.channel: row for row in measure_recall(candidates, bought, users).collect()}
+    recall = measure_recall(proposed_database(bought, proposed), DAY).to_pylist()
 
-    assert set(recall) == {*BIT, "union"}
-    assert {row.bought_count for row in recall.values()} == {4}
-    assert {name: row.found_count for name, row in recall.items() if row.found_count} == {
-        "bought_before": 2, "popular": 2, "union": 3
-    }  # fmt: skip
-    assert (recall["union"].recall, recall["on_promotion"].recall) == (0.75, 0.0)
+    assert {row["channel"] for row in recall} == {*BIT, "union"}
+    assert {row["bought_count"] for row in recall} == {4}
+    found = {row["channel"]: (row["found_count"], row["recall"]) for row in recall if row["found_count"]}
+    assert found == {"bought_before": (2, 0.5), "popular": (2, 0.5), "union": (3, 0.75)}
+
+
+def test_a_day_without_purchases_has_no_recall() -> None:
+    assert measure_recall(proposed_database([], PROPOSED), DAY).num_rows == 0

@@ -1,17 +1,17 @@
-"""Features join by equality of the day and the key, one row per pair."""
+"""Features join by the key within the day's database, one row per pair."""
 
-from datetime import date, timedelta
+from datetime import date
+from typing import Any
 
-import pytest
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.config import load_scenario
 from jobs.examples.feature_columns import (
-    FeatureFrames,
-    add_item_features,
     add_user_features,
     feature_column_types,
+    item_feature_query,
+    user_feature_query,
 )
 from jobs.features.tables import (
     category_features,
@@ -21,6 +21,7 @@ from jobs.features.tables import (
     user_item_features,
 )
 from jobs.lake.columns import Table
+from tests.jobs.day_database import TableRows, day_database
 
 DAY = date(2017, 3, 1)  # a Wednesday
 CONFIG = load_scenario("grocery").features
@@ -28,70 +29,86 @@ WANTED = (
     "user_item_rank", "user_type_rank", "user_department_rank", "user_day_count", "item_rank",
     "type_line_count", "department_line_count", "display_share", "anchor_weekday", "brand",
 )  # fmt: skip
+_SQL_TYPES = {"string": "VARCHAR", "long": "BIGINT", "double": "DOUBLE", "date": "DATE"}
 
 
-def features(spark: SparkSession, table: Table, value: str, *keys: dict[str, str]) -> DataFrame:
-    """A feature table whose column `value` counts from 1; the day before has the same keys and 100 more."""
-    rows = [Row(ds=DAY, **key, **{value: number}) for number, key in enumerate(keys, start=1)]
-    rows += [Row(ds=DAY - timedelta(1), **key, **{value: 100 + number}) for number, key in enumerate(keys)]
-    known = spark.createDataFrame(rows)
-    missing = [name for name in table.column_names if name not in known.columns]
-    return known.withColumns({name: F.lit(None).cast("double") for name in missing})
+def view(table: Table, value: str, *keys: dict[str, str]) -> TableRows:
+    """A feature table whose column `value` counts from 1; all others are null."""
+    columns = ", ".join(f"{column.name} {_SQL_TYPES[column.type]}" for column in table.all_columns)
+    rows = [
+        [{**key, value: number, "ds": DAY}.get(name) for name in table.column_names]
+        for number, key in enumerate(keys, start=1)
+    ]
+    return columns, rows
 
 
-@pytest.fixture
-def frames(spark: SparkSession) -> FeatureFrames:
+def feature_views() -> dict[str, TableRows]:
     of_u = {"user_id": "u"}
     category = [
         {"level": "department", "category_id": "D"}, {"level": "category", "category_id": "D / C"},
         {"level": "type", "category_id": "D / C / T"},
     ]  # fmt: skip
-    levels = [("i", "D", "D / C", "D / C / T", "b"), ("bare", None, None, None, None)]
-    promoted = spark.createDataFrame([(DAY, "i", 0.5)], "ds date, item_id string, display_share double")
-    return FeatureFrames(
-        users=features(spark, user_features(CONFIG), "user_day_count", of_u),
-        items=features(spark, item_features(CONFIG), "item_rank", {"item_id": "i"}),
-        categories=features(spark, category_features(CONFIG), "category_line_count", *category),
-        user_category=features(
-            spark,
-            user_category_features(CONFIG),
-            "user_category_rank",
-            *[{**of_u, **key} for key in category],
+    of_category = [{**of_u, **key} for key in category]
+    return {
+        "users": view(user_features(CONFIG), "user_day_count", of_u),
+        "item": view(item_features(CONFIG), "item_rank", {"item_id": "i"}),
+        "category": view(category_features(CONFIG), "category_line_count", *category),
+        "user_category": view(user_category_features(CONFIG), "user_category_rank", *of_category),
+        "user_item": view(user_item_features(CONFIG), "user_item_rank", {**of_u, "item_id": "i"}),
+        "promoted": ("item_id VARCHAR, display_share DOUBLE, mailer_share DOUBLE", [("i", 0.5, 0.1)]),
+        "item_level": (
+            "item_id VARCHAR, department_id VARCHAR, category_id VARCHAR, type_id VARCHAR, brand VARCHAR",
+            [("i", "D", "D / C", "D / C / T", "b"), ("bare", None, None, None, None)],
         ),
-        user_item=features(spark, user_item_features(CONFIG), "user_item_rank", {**of_u, "item_id": "i"}),
-        promoted=promoted.withColumn("mailer_share", F.lit(0.1)),
-        levels=spark.createDataFrame(
-            levels, "item_id string, department_id string, category_id string, type_id string, brand string"
-        ),
-    )
+    }
 
 
-def test_a_pair_gets_the_features_of_its_day_and_nulls_where_there_are_none(
-    spark: SparkSession, frames: FeatureFrames
-) -> None:
-    pairs = [(DAY, "u", "i"), (DAY, "u", "bare"), (DAY, "new", "i"), (DAY, "u", "unknown")]
+def test_a_pair_gets_its_features_and_nulls_where_there_are_none() -> None:
+    pairs = [("u", "i"), ("u", "bare"), ("new", "i"), ("u", "unknown")]
+    database = day_database(**feature_views(), pair=("user_id VARCHAR, item_id VARCHAR", pairs))
 
-    featured = add_item_features(
-        spark.createDataFrame(pairs, "ds date, user_id string, item_id string"), frames, CONFIG, WANTED
-    )
+    featured = database.sql(item_feature_query("pair", CONFIG, WANTED), params={"day": DAY}).to_arrow_table()
 
-    rows = {(row.user_id, row.item_id): tuple(row[name] for name in WANTED) for row in featured.collect()}
+    rows: dict[Any, Any] = {
+        (row["user_id"], row["item_id"]): tuple(row[name] for name in WANTED) for row in featured.to_pylist()
+    }
     assert rows == {
         ("u", "i"): (1, 3, 1, 1, 1, 3, 1, 0.5, "Wed", "b"),
         ("new", "i"): (None, None, None, None, 1, 3, 1, 0.5, "Wed", "b"),
         ("u", "bare"): (None, None, None, 1, None, None, None, 0.0, "Wed", None),
         ("u", "unknown"): (None, None, None, 1, None, None, None, 0.0, "Wed", None),
     }
-    assert featured.count() == len(pairs)
+    assert featured.num_rows == len(pairs)
+    assert set(featured.column_names) == {"user_id", "item_id", *WANTED}  # nothing that was not wanted
 
 
-def test_only_wanted_user_features_are_added(spark: SparkSession, frames: FeatureFrames) -> None:
+def test_users_get_the_wanted_features_of_users_alone() -> None:
+    wanted = ["user_day_count", "item_rank", "anchor_weekday"]
+    database = day_database(**feature_views(), person=("user_id VARCHAR", [("u",), ("new",)]))
+
+    featured = database.sql(
+        user_feature_query("person", CONFIG, wanted), params={"day": DAY}
+    ).to_arrow_table()
+
+    assert featured.column_names == ["user_id", "user_day_count", "anchor_weekday"]
+    assert {(row["user_id"], row["user_day_count"]) for row in featured.to_pylist()} == {
+        ("u", 1),
+        ("new", None),
+    }
+
+
+def test_campaign_rows_get_the_user_features_of_their_own_day(spark: SparkSession) -> None:
+    known = spark.createDataFrame(
+        [(DAY, "u", 3), (date(2017, 2, 1), "u", 9)], "ds date, user_id string, user_day_count long"
+    )
+    missing = [name for name in user_features(CONFIG).column_names if name not in known.columns]
+    users = known.withColumns({name: F.lit(None).cast("double") for name in missing})
     rows = spark.createDataFrame([(DAY, "u"), (DAY, "new")], "ds date, user_id string")
 
-    featured = add_user_features(rows, frames.users, CONFIG, ["user_day_count", "item_rank"])
+    featured = add_user_features(rows, users, CONFIG, ["user_day_count", "item_rank"])
 
     assert featured.columns == ["ds", "user_id", "user_day_count", "anchor_weekday"]
-    assert {(row.user_id, row.user_day_count) for row in featured.collect()} == {("u", 1), ("new", None)}
+    assert {tuple(row) for row in featured.collect()} == {(DAY, "u", 3, "Wed"), (DAY, "new", None, "Wed")}
 
 
 def test_every_field_of_the_scenario_has_a_type() -> None:

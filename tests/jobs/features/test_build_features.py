@@ -5,21 +5,24 @@ from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.candidates.build_candidates import add_anchor
-from jobs.features.anchors import campaign_anchors, scoring_day, staggered_anchors, training_anchor_days
-from jobs.features.build_features import (
-    make_item_features,
-    make_user_category_features,
-    make_user_features,
-    make_user_item_features,
+from jobs.features.anchors import (
+    add_anchor,
+    campaign_anchors,
+    scoring_day,
+    staggered_anchors,
+    training_anchor_days,
 )
+from jobs.features.build_features import make_item_windows, make_user_features
 from jobs.features.categories import add_category_levels, item_levels
-from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
+from jobs.features.item_ranks import add_item_ranks
+from jobs.features.tables import ITEM_DAYS, USER_DAYS
 from jobs.lake.columns import Table
+from jobs.lake.days import DayRange
 from jobs.stage import Run, make_run
 
 AS_OF = date(2017, 3, 1)
@@ -64,19 +67,14 @@ def test_events_on_or_after_the_day_do_not_change_user_features_as_of_it(
     config = run.scenario.features
     as_of = spark.createDataFrame([(user, AS_OF) for user in ("u1", "u2")], "user_id string, ds date")
 
-    def features(ages: Iterable[int]) -> list[list[tuple[object, ...]]]:
-        pairs = tiles(spark, USER_ITEM_DAYS, ages)
-        frames = (
-            make_user_item_features(pairs, as_of, config, top=5),
-            make_user_category_features(pairs, levels(spark), as_of, config),
-            make_user_features(tiles(spark, USER_DAYS, ages), as_of, config),
-        )
-        return [sorted(map(tuple, frame.collect()), key=repr) for frame in frames]
+    def features(ages: Iterable[int]) -> list[tuple[object, ...]]:
+        made = make_user_features(tiles(spark, USER_DAYS, ages), as_of, config)
+        return sorted(map(tuple, made.collect()), key=repr)
 
     before = features(BEFORE)
 
     assert features(WITH_LATER) == before
-    assert [len(rows) for rows in before] == [3, 5, 2]
+    assert len(before) == 2
 
 
 def test_a_coupon_redeemed_without_a_purchase_counts_as_a_coupon_only(spark: SparkSession, run: Run) -> None:
@@ -96,14 +94,22 @@ def test_events_on_or_after_the_day_do_not_change_item_features_as_of_it(
 ) -> None:
     as_of = (AS_OF, AS_OF + timedelta(days=3))
 
-    def features(ages: Iterable[int]) -> list[tuple[object, ...]]:
-        made = make_item_features(tiles(spark, ITEM_DAYS, ages), levels(spark), run, as_of)
-        return sorted(map(tuple, made.where(F.col("ds") == AS_OF).collect()), key=repr)
+    def features(ages: Iterable[int]) -> list[dict[str, object]]:
+        return item_features_of(tiles(spark, ITEM_DAYS, ages), spark, run, as_of)[AS_OF]
 
     before = features(BEFORE)
 
     assert features((*BEFORE, 0, -1, -2)) == before
     assert len(before) == 2
+
+
+def item_features_of(
+    item_days: DataFrame, spark: SparkSession, run: Run, as_of: DayRange
+) -> dict[date, list[dict[str, object]]]:
+    """The finished rows of each day, sorted by item as the job sorts them."""
+    windows = make_item_windows(item_days, levels(spark), run, as_of).orderBy("item_id").toArrow()
+    days = sorted(set(windows["ds"].to_pylist()))
+    return {day: add_item_ranks(windows.filter(pc.equal(windows["ds"], day))).to_pylist() for day in days}
 
 
 def test_item_features_by_hand(spark: SparkSession, run: Run) -> None:
@@ -114,22 +120,28 @@ def test_item_features_by_hand(spark: SparkSession, run: Run) -> None:
         (yesterday, "i1", 2, 3, 4, 1000, 1, 1, 2), (long_ago, "i1", 4, 4, 4, 400, 0, 2, 1),
         (yesterday, "i2", 2, 2, 2, 100, 0, 2, 1), (long_ago, "gone", 9, 9, 9, 900, 0, 9, 1),
         (yesterday, "unsold", 0, 0, 0, 0, 0, 0, 0), (yesterday, "unknown", 1, 1, 0, 0, 0, 1, 0),
+        (long_ago, "fuel", 1, 1, 101, 100, 0, 1, 101),
     ]  # fmt: skip
 
-    made = make_item_features(spark.createDataFrame(rows, names), levels(spark), run, (AS_OF, AS_OF))
+    made = item_features_of(spark.createDataFrame(rows, names), spark, run, (AS_OF, AS_OF))[AS_OF]
 
-    by_item = {row.item_id: row for row in made.collect()}
-    assert set(by_item) == {"i1", "i2", "unknown"}  # sold within 28 days
+    by_item = {row["item_id"]: row for row in made}
+    assert set(by_item) == {"i1", "i2", "unknown", "fuel"}  # sold within 28 days, or in a large line before
     bought = by_item["i1"]
-    assert (bought.item_user_count_28d, bought.item_user_count, bought.item_line_count_91d) == (2, 6, 7)
-    assert (bought.item_price_28d, bought.item_discount_share_28d) == (250.0, 1 / 3)
-    assert bought.item_repeat_share == 1 - 3 / 6
-    assert by_item["unknown"].item_price_28d is None  # no units
-    ranks = {
-        item: (row.item_rank, row.item_rank_in_department, row.item_rank_in_type)
-        for item, row in by_item.items()
-    }
-    assert ranks == {"i1": (1, 1, 1), "i2": (2, 2, 1), "unknown": (3, 1, 1)}  # a tie goes to the smaller id
+    names_of_sums = (
+        "item_user_count_28d",
+        "item_user_count",
+        "item_line_count_91d",
+        "item_max_line_quantity",
+    )
+    assert tuple(bought[name] for name in names_of_sums) == (2, 6, 7, 2)
+    assert (bought["item_price_28d"], bought["item_discount_share_28d"]) == (250.0, 1 / 3)
+    assert bought["item_repeat_share"] == 1 - 3 / 6
+    assert by_item["unknown"]["item_price_28d"] is None  # no units
+    rank_names = ("item_rank", "item_rank_in_department", "item_rank_in_type")
+    ranks = {item: tuple(row[name] for name in rank_names) for item, row in by_item.items()}
+    # a tie goes to the smaller id; items without a category are ranked among one another
+    assert ranks == {"i1": (1, 1, 1), "i2": (2, 2, 1), "unknown": (3, 1, 1), "fuel": (4, 2, 2)}
 
 
 def test_every_day_of_a_user_has_one_anchor_whose_window_holds_it(spark: SparkSession) -> None:

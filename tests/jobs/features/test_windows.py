@@ -86,24 +86,25 @@ def repr_of_keys(row: Row) -> str:
     return repr([row.get(name) for name in ("user_id", "level", "category_id", "item_id", "ds")])
 
 
-def run_user_task(
-    case: UserCase, plan: WindowPlan, table: Table, top: int | None, sizes: Sequence[int]
+def run_user_windows(
+    case: UserCase, plan: WindowPlan, table: Table, top: int | None, sizes: Sequence[int], min_rows: int
 ) -> pa.Table:
-    measures = sorted({*plan.windowed, *plan.totals, "line_count", "discount_line_count"})
     sorted_rows = sorted(
         case.tiles, key=lambda row: [row["user_id"], *[row[key] for key in plan.keys], row["day"]]
     )
     tiles = pa.Table.from_pylist([
         {
-            **{name: row[name] for name in ("user_id", *plan.keys, *measures)},
+            **{name: row[name] for name in ("user_id", *plan.keys, *plan.measures)},
             "day": row["day"] + _EPOCH_DAY,
             "as_of_days": [day + _EPOCH_DAY for day in case.as_of[row["user_id"]]],
         }
         for row in sorted_rows
     ])  # fmt: skip
-    schema = table.arrow_schema()
-    task = users._task(plan, CONFIG, schema, measures, top)
-    return pa.Table.from_batches(task(in_batches(tiles, sizes)), schema)
+    made = [table.arrow_schema().empty_table()]
+    for rows in users.whole_users(in_batches(tiles, sizes), min_rows):
+        entities = users.UserEntities(rows, plan, CONFIG, table.arrow_schema(), top)
+        made += [entities.features_as_of(days) for days in users.as_of_passes(rows, entities)]
+    return pa.concat_tables(made)
 
 
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
@@ -117,9 +118,7 @@ def test_user_windows_equal_sums_by_hand(name: str, data: st.DataObject) -> None
     case = data.draw(user_cases(plan))
     top = case.top if plan.ranked else None
 
-    with pytest.MonkeyPatch.context() as patch:  # users come together from several batches
-        patch.setattr(users, "_BATCH_ROWS", data.draw(st.integers(1, 12)))
-        found = run_user_task(case, plan, table, top, data.draw(SIZES))
+    found = run_user_windows(case, plan, table, top, data.draw(SIZES), data.draw(st.integers(1, 12)))
 
     expected = user_rows(case.tiles, case.as_of, plan, case.top)
     assert comparable(found) == sorted(
@@ -145,8 +144,8 @@ def test_whole_users_keeps_all_rows_in_order_and_each_user_together(
 
 def test_no_rows_have_no_windows() -> None:
     for plan, table in TABLES.values():
-        assert list(users._task(plan, CONFIG, table.arrow_schema(), [], None)(iter([]))) == []
-    assert list(sold._task(["item_id"], "item", CONFIG, pa.schema([]), FIRST_DAY, [1, 2])(iter([]))) == []
+        assert list(users._task(plan, CONFIG, table.arrow_schema())(iter([]))) == []
+    assert list(sold._task(sold_kernel(1, 2))(iter([]))) == []
 
 
 @st.composite
@@ -163,10 +162,18 @@ def sold_cases(draw: st.DrawFn) -> tuple[list[Row], tuple[int, int]]:
     ], (first, last)
 
 
+LARGE = sold.RunningMax("quantity", "largest", kept_above=2)
+
+
 def sold_schema() -> pa.Schema:
-    item = Column("item_id", "string", "")
+    item, largest = Column("item_id", "string", ""), Column(LARGE.column, "long", "")
     windows = [column for column in item_features(CONFIG).columns if _is_sum(column.name)]
-    return arrow_schema([DS, item, *windows])
+    return arrow_schema([DS, item, *windows, largest])
+
+
+def sold_kernel(first: int, last: int) -> sold._Kernel:
+    as_of = np.arange(first, last + 1)
+    return sold._Kernel(["item_id"], "item", CONFIG, sold_schema(), FIRST_DAY, as_of, LARGE)
 
 
 def _is_sum(name: str) -> bool:
@@ -186,10 +193,10 @@ def test_sold_windows_equal_sums_by_hand(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sold, "_ENTITIES_AT_ONCE", at_once)
-        task = sold._task(["item_id"], "item", CONFIG, sold_schema(), FIRST_DAY, [first, last])
+        task = sold._task(sold_kernel(first, last))
         found = pa.Table.from_batches(task(in_batches(rows, sizes)), sold_schema())
 
-    expected = sold_rows(tiles, range(first, last + 1), ["item_id"], "item")
+    expected = sold_rows(tiles, range(first, last + 1), ["item_id"], "item", ("quantity", "largest", 2))
     assert comparable(found) == sorted(
         ({name: row[name] for name in sold_schema().names} for row in expected), key=repr_of_keys
     )
@@ -197,9 +204,7 @@ def test_sold_windows_equal_sums_by_hand(
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 2)), min_size=1, max_size=12))
 def test_ranks_within_a_group_have_no_holes_and_ties_keep_their_order(pairs: list[tuple[int, int]]) -> None:
-    groups, values = (
-        np.array(column, dtype=np.int64) for column in zip(*sorted(pairs, key=lambda p: p[0]), strict=True)
-    )
+    groups, values = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
 
     ranks = rank_within(groups, values)
 
@@ -250,7 +255,7 @@ def dated(rows: Sequence[Row]) -> list[Row]:
 
 
 def test_spark_gives_the_user_windows_of_many_cases_at_once(spark: SparkSession) -> None:
-    plan, table = TABLES["user_category"]
+    plan, table = TABLES["user"]
     cases = [random_case(plan, seed) for seed in range(60)]
     tiles = [tile for case in cases for tile in case.tiles]
     as_of = {user: days for case in cases for user, days in case.as_of.items()}
@@ -258,7 +263,7 @@ def test_spark_gives_the_user_windows_of_many_cases_at_once(spark: SparkSession)
 
     windows = users.windows_as_of(
         spark.createDataFrame(pa.Table.from_pylist(dated(tiles))),
-        spark.createDataFrame(pairs, "user_id string, ds date"), plan, table, CONFIG, top=2,
+        spark.createDataFrame(pairs, "user_id string, ds date"), plan, table, CONFIG,
     )  # fmt: skip
 
     expected = user_rows(tiles, as_of, plan, top=2)

@@ -31,13 +31,21 @@ def user_rows(
     return rows
 
 
-def sold_rows(tiles: Sequence[Tile], days: Iterable[int], keys: Sequence[str], prefix: str) -> list[Row]:
-    """Rows of `sold_windows`, as-of day in `ds`."""
+def sold_rows(
+    tiles: Sequence[Tile],
+    days: Iterable[int],
+    keys: Sequence[str],
+    prefix: str,
+    running_max: tuple[str, str, int] = ("quantity", "", 1 << 60),
+) -> list[Row]:
+    """Rows of `sold_windows`, as-of day in `ds`; `running_max` is (measure, column, kept above)."""
     rows: list[Row] = []
+    measure, column, kept_above = running_max
     for day in days:
         for entity, own in _by([tile for tile in tiles if tile["day"] < day], keys):
-            sums = _sums(own, day, SOLD_WINDOWED, SOLD_TOTALS, prefix)
-            rows += [{"ds": day, **entity, **sums}] if sums[f"{prefix}_line_count_28d"] else []
+            row = {"ds": day, **entity, **_sums(own, day, SOLD_WINDOWED, SOLD_TOTALS, prefix)}
+            row[column] = max(tile[measure] for tile in own)
+            rows += [row] if row[f"{prefix}_line_count_28d"] or row[column] > kept_above else []
     return rows
 
 

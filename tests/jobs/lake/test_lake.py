@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.columns import Column, Table
-from jobs.lake.files import DataFile
+from jobs.lake.data_files import DataFile
 from jobs.lake.lake import Lake, local_path
 
 DAY = date(2017, 12, 2)

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from jobs.config import load_runtime, load_scenario
-from jobs.examples.build_examples import finish_examples
+from jobs.examples.campaigns import finish_campaigns
 from jobs.examples.tables import campaign_examples, examples
 from jobs.lake.lake import Lake
 from jobs.learn.train_model import example_files, make_spec
@@ -32,15 +33,19 @@ def test_training_reads_candidates_of_its_anchors_and_campaigns_that_closed(
         for number in range(30)
     ]
     pairs = spark.createDataFrame(rows, "ds date, user_id string, item_id string, from_candidates boolean")
+    table = examples(run.scenario)
+    nulls = {
+        field.name: F.lit(None).cast(field.dataType)
+        for field in table.spark_schema()
+        if field.name not in pairs.columns
+    }
     lake.replace_days(
-        finish_examples(pairs, examples(run.scenario), "user_item"),
-        examples(run.scenario),
-        (rows[0][0], rows[-1][0]),
+        pairs.withColumns({**nulls, "example_kind": F.lit("user_item")}), table, (rows[0][0], rows[-1][0])
     )
     closed = [(DAY - timedelta(age), "u0", f"closed {age}") for age in (0, 1, 2)]
     members = spark.createDataFrame(closed, "ds date, user_id string, campaign_id string")
     table = campaign_examples(run.scenario)
-    lake.replace_days(finish_examples(members, table, "user_campaign"), table, (closed[-1][0], DAY))
+    lake.replace_days(finish_campaigns(members, table), table, (closed[-1][0], DAY))
 
     files = example_files(run, lake, (first, last), (DAY - timedelta(9), DAY - timedelta(1)))
 

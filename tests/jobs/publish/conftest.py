@@ -12,7 +12,7 @@ import pytest
 
 from jobs.features.tables import USER_DAYS
 from jobs.lake.columns import Table
-from jobs.lake.files import DataFile
+from jobs.lake.data_files import DataFile
 from jobs.lake.lake import Lake, local_path
 from jobs.logs.tables import ITEMS
 from jobs.recommend.tables import COUPON_RECOMMENDATIONS, RECOMMENDATIONS, USER_PROFILES

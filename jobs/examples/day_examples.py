@@ -1,0 +1,71 @@
+"""The examples of one anchor day, in SQL: labelled candidates with features, and one row per anchored user.
+
+Runs on the day's database (jobs/lake/day_tasks.py) after the tables of channels and `bought` were added.
+A label that is not observed for a kind of example is null: the task is masked there.
+"""
+
+from datetime import date
+
+import pyarrow as pa
+
+from jobs.config import ScenarioConfig
+from jobs.examples.feature_columns import item_feature_query, user_feature_query
+from jobs.lake.columns import Table
+from jobs.lake.day_tasks import DayDatabase
+
+# Candidates and what was bought without being one, with the labels of (user, item) tasks.
+_LABELLED_PAIR = """
+CREATE OR REPLACE TEMP TABLE labelled_pair AS
+SELECT user_id, item_id,
+       candidate.user_id IS NOT NULL AS from_candidates,
+       coalesce(sampling_rate, 1.0) AS sampling_rate,
+       (line_count IS NOT NULL)::INTEGER AS label_purchase,
+       coalesce(spend, 0) AS label_spend,
+       CASE WHEN line_count > 0 THEN (discount_line_count > 0)::INTEGER END AS label_buys_on_discount
+FROM candidate FULL JOIN bought USING (user_id, item_id)
+"""
+
+# Per anchored user: for each department of the catalogue, in their order, whether the user bought from it.
+_LABELLED_USER = """
+CREATE OR REPLACE TEMP TABLE labelled_user AS
+WITH anchored AS (SELECT DISTINCT user_id FROM user_category),
+department AS (SELECT DISTINCT department_id FROM item_level WHERE department_id IS NOT NULL),
+bought_from AS (SELECT DISTINCT user_id, department_id FROM purchase JOIN item_level USING (item_id))
+SELECT anchored.user_id, true AS from_candidates, 1.0 AS sampling_rate,
+       list((bought_from.user_id IS NOT NULL)::INTEGER ORDER BY department_id) AS label_category_interest
+FROM anchored CROSS JOIN department
+LEFT JOIN bought_from USING (user_id, department_id)
+GROUP BY anchored.user_id
+"""
+
+
+def label_pairs(database: DayDatabase) -> None:
+    """Adds the table labelled_pair from candidate and bought."""
+    database.execute(_LABELLED_PAIR)
+
+
+def label_users(database: DayDatabase) -> None:
+    """Adds the table labelled_user from user_category, purchase and item_level."""
+    database.execute(_LABELLED_USER)
+
+
+def finish_examples(database: DayDatabase, day: date, config: ScenarioConfig, table: Table) -> pa.Table:
+    """Both kinds with their features and ids in the columns of `table`, sorted by id."""
+    wanted = set(config.model.columns)
+    kinds = {
+        "user_item": item_feature_query("labelled_pair", config.features, wanted),
+        "user_day": user_feature_query("labelled_user", config.features, wanted),
+    }
+    parts = [f"SELECT '{kind}' AS example_kind, * FROM ({query})" for kind, query in kinds.items()]
+    rows = " UNION ALL BY NAME ".join(parts)
+    example_id = "md5_number_lower(concat_ws(chr(31), example_kind, $day, user_id, item_id)) >> 1"
+    query = f"SELECT $day AS ds, ({example_id})::BIGINT AS example_id, * FROM ({rows}) ORDER BY example_id"
+    return with_all_columns(database.sql(query, params={"day": day}).to_arrow_table(), table)
+
+
+def with_all_columns(rows: pa.Table, table: Table) -> pa.Table:
+    """Adds the columns of `table` that no kind has, as nulls."""
+    for field in table.arrow_schema():
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.select(table.column_names)

@@ -1,0 +1,130 @@
+"""Parquet data files of days: how a task writes them, and what is checked before they are committed.
+
+Each (day, bucket) becomes one file; the files depend on the rows alone and not on cores or partitions.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+from pyspark import TaskContext
+
+from jobs.lake.columns import Table
+
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file that holds rows of one day of one table."""
+
+    path: str
+    day: date
+    row_count: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table's files go, and how they are cut."""
+
+    location: str
+    schema: pa.Schema
+    row_group_rows: int
+
+
+def place_of(table: Table, location: str) -> Place:
+    return Place(location, table.arrow_schema(), table.row_group_rows)
+
+
+class DayFileWriter:
+    """The files that one task writes of one table; rows of a file come in the order of its key.
+
+    A file stays open until `close_file` or `close`: what waits in memory is one row group a file.
+    """
+
+    def __init__(self, place: Place) -> None:
+        context = cast(TaskContext, TaskContext.get())
+        self.place = place
+        self.token = f"{uuid.uuid4().hex[:12]}-{context.partitionId()}-{context.attemptNumber()}"
+        self.open: dict[tuple[date, int], _OpenFile] = {}
+        self.written: list[DataFile] = []
+
+    def add(self, day: date, bucket: int, rows: pa.Table) -> None:
+        if not rows.num_rows:
+            return
+        if (day, bucket) not in self.open:
+            path = f"{self.place.location}/data/{day}/{self.token}-{bucket}.parquet"
+            self.open[day, bucket] = _OpenFile(path, self.place)
+        self.open[day, bucket].add(rows.select(self.place.schema.names).cast(self.place.schema))
+
+    def close_file(self, day: date, bucket: int) -> None:
+        file = self.open.pop((day, bucket))
+        self.written.append(DataFile(file.path, day, file.close()))
+
+    def close(self) -> None:
+        for day, bucket in list(self.open):
+            self.close_file(day, bucket)
+
+
+class _OpenFile:
+    def __init__(self, path: str, place: Place) -> None:
+        filesystem, local_path = fs.FileSystem.from_uri(path)
+        filesystem.create_dir(local_path.rsplit("/", 1)[0], recursive=True)
+        self.path, self.place = path, place
+        self.writer = pq.ParquetWriter(local_path, place.schema, filesystem=filesystem, compression="zstd")
+        self.waiting: list[pa.Table] = []
+        self.waiting_rows = self.row_count = 0
+
+    def add(self, rows: pa.Table) -> None:
+        self.waiting.append(rows)
+        self.waiting_rows += rows.num_rows
+        self.row_count += rows.num_rows
+        if self.waiting_rows >= self.place.row_group_rows:
+            self._write(keep=self.waiting_rows % self.place.row_group_rows)
+
+    def close(self) -> int:
+        self._write(keep=0)
+        self.writer.close()
+        return self.row_count
+
+    def _write(self, keep: int) -> None:
+        if self.waiting:
+            rows = pa.concat_tables(self.waiting).combine_chunks()
+            whole = rows.num_rows - keep
+            self.writer.write_table(rows.slice(0, whole), row_group_size=self.place.row_group_rows)
+            self.waiting, self.waiting_rows = [rows.slice(whole)], keep
+
+
+def epoch_day(days: int) -> date:
+    """The date of a number of days since 1970-01-01."""
+    return date.fromordinal(_EPOCH + days)
+
+
+def check_day(file: DataFile) -> None:
+    """Refuses a file whose rows do not all carry its day: Iceberg would accept one without `ds`.
+
+    Raises:
+        ValueError: if the file has no `ds` column or holds a null or another day.
+    """
+    filesystem, path = fs.FileSystem.from_uri(file.path)
+    metadata = pq.read_metadata(path, filesystem=filesystem)
+    if "ds" not in metadata.schema.names:
+        raise ValueError(f"{file.path} has no column ds: every row must carry its day, {file.day}")
+    index = metadata.schema.names.index("ds")
+    for group in range(metadata.num_row_groups):
+        statistics = metadata.row_group(group).column(index).statistics
+        if statistics is None or not statistics.has_min_max or statistics.null_count:
+            raise ValueError(f"{file.path} has rows without ds: every row must carry its day, {file.day}")
+        if (statistics.min, statistics.max) != (file.day, file.day):
+            raise ValueError(
+                f"{file.path} should hold ds={file.day}, found {statistics.min} to {statistics.max}: "
+                "write each day to a file of its own"
+            )
+
+
+Finish = Callable[[pa.Table], pa.Table]

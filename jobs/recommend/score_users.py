@@ -1,0 +1,193 @@
+"""Tonight's users in parts -> their shelves and profiles: the heavy half of the recommend stage.
+
+The features of all users as of tomorrow are made from the tiles and laid down in parts of users; then one
+task per part proposes candidates, joins features, scores them and keeps the best. No table of users x
+candidates is written, and features and candidates come from the code that made the examples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.candidates.build_candidates import item_inputs
+from jobs.candidates.channels import add_day_items, propose
+from jobs.config import ScenarioConfig
+from jobs.examples.feature_columns import item_feature_query, user_feature_query
+from jobs.features.build_features import make_user_features
+from jobs.features.categories import item_levels
+from jobs.features.pair_windows import pair_windows, place_users
+from jobs.features.tables import (
+    USER_DAYS,
+    USER_ITEM_DAYS,
+    category_features,
+    user_category_features,
+    user_features,
+    user_item_features,
+)
+from jobs.lake.columns import Table
+from jobs.lake.data_files import place_of
+from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
+from jobs.lake.files import write_files, write_made
+from jobs.lake.lake import Lake
+from jobs.logs.tables import ITEMS
+from jobs.recommend.scoring import add_predictions
+from jobs.recommend.shelves import PREDICTION_COLUMNS, REASON_COLUMNS, rank_shelves
+from jobs.recommend.tables import RECOMMENDATIONS, USER_PROFILES
+from jobs.stage import RowCounts, Run
+
+TODAY_TO_TOMORROW = 1  # a task stands for the run date; features are as of the day after
+
+# `spend` sums integers (1e-3 of a cent), so that it does not depend on the order of rows.
+_PROFILES = """
+WITH spend AS (
+    SELECT user_id, sum(round(expected_spend * 1000)::BIGINT)::BIGINT / 1000.0::DOUBLE AS expected_spend
+    FROM shelf GROUP BY user_id
+),
+department AS (
+    SELECT list(DISTINCT department_id ORDER BY department_id) AS names
+    FROM item_level WHERE department_id IS NOT NULL
+)
+SELECT users.user_id, user_basket_count_28d AS basket_count_28d, user_spend_28d AS spend_28d,
+       user_days_since_last::INTEGER AS days_since_last, user_discount_share AS price_sensitivity,
+       {interests} AS interests, spend.expected_spend
+FROM users LEFT JOIN spend USING (user_id) LEFT JOIN interest USING (user_id) CROSS JOIN department
+ORDER BY users.user_id
+"""
+_INTERESTS = "map(department.names, list_transform(p_interest, lambda share: printf('%.4f', share::DOUBLE)))"
+_NO_INTERESTS = "map([]::VARCHAR[], []::VARCHAR[])"
+
+
+class ServingFeatures:
+    """The features of every user as of the day after the run date, in files of `user_parts` parts of users.
+
+    They are no table of the lake: nobody but tonight's run may take them for the features of a day's anchors.
+    """
+
+    def __init__(self, run: Run, lake: Lake, spark: SparkSession) -> None:
+        self.config, self.lake, self.spark = run.scenario, lake, spark
+        self.num_parts = self.config.recommend.user_parts
+        self.as_of = run.date + timedelta(days=TODAY_TO_TOMORROW)
+        self.history = (self.config.logs.first_day, run.date)
+        features = self.config.features
+        makers = (user_features, user_item_features, user_category_features)
+        users, pairs, categories = (replace(make(features), files_per_day=self.num_parts) for make in makers)
+        self.folder = f"{lake.load(users).location()}/serving/{run.run_id}"
+        self.tables = {"users": users, "user_item": pairs, "user_category": categories}
+
+    def write(self) -> dict[str, tuple[str, ...]]:
+        """Returns the paths of the files of each view."""
+        features, top = self.config.features, self.config.candidates.bought_before
+        levels = item_levels(self.lake.read(self.spark, ITEMS))
+        tiles = self.lake.read(self.spark, USER_ITEM_DAYS, self.history)
+        placed = place_users(tiles, levels, every_days=1, num_buckets=self.num_parts)
+        make = pair_windows(features, (self.as_of, self.as_of), 1, self.num_parts, top)
+        places = {table.name: place_of(table, self.folder) for table in self.tables.values()}
+        user_place = places.pop(self.tables["users"].name)
+        files = write_made(placed, make, places)
+        user_days = self.lake.read(self.spark, USER_DAYS, self.history)
+        as_of = user_days.select("user_id").distinct().withColumn("ds", F.lit(self.as_of))
+        rows = make_user_features(user_days, as_of, features)
+        users = self.tables["users"]
+        files[users.name] = write_files(rows, users, user_place.location, self.num_parts)
+        return {view: tuple(file.path for file in files[table.name]) for view, table in self.tables.items()}
+
+
+def score_users(
+    run: Run,
+    lake: Lake,
+    spark: SparkSession,
+    serving: Mapping[str, tuple[str, ...]],
+    model_folder: Path,
+    version: str,
+) -> RowCounts:
+    """Writes recommendations and user_profiles of the run date; returns rows per table."""
+    config, today = run.scenario, (run.date, run.date)
+    inputs = [
+        *_serving_inputs(config, serving),
+        Input(category_features(config.features), "category", TODAY_TO_TOMORROW, TODAY_TO_TOMORROW),
+        *item_inputs(config, after=TODAY_TO_TOMORROW),
+    ]
+    tasks = plan_tasks(spark, lake, inputs, today, config.recommend.user_parts)
+    outputs = (RECOMMENDATIONS, USER_PROFILES)
+    make = shelves_of_part(config, model_folder, {"run_id": run.run_id, "model_version": version})
+    return lake.replace_made(tasks, make_each_day(make, inputs, outputs), outputs, today)
+
+
+def _serving_inputs(config: ScenarioConfig, serving: Mapping[str, tuple[str, ...]]) -> list[Input]:
+    makers = {
+        "users": user_features,
+        "user_item": user_item_features,
+        "user_category": user_category_features,
+    }
+    return [
+        Input(make(config.features), view, bucketed=True, files=serving[view])
+        for view, make in makers.items()
+    ]
+
+
+def shelves_of_part(config: ScenarioConfig, model_folder: Path, stamps: Mapping[str, str]) -> MakeDay:
+    rules, window = config.recommend, config.examples.label_window_days
+    present = {task.name for task in config.model.tasks}
+    tasks = {task: column for task, column in PREDICTION_COLUMNS.items() if task in present}
+    wanted = {*config.model.columns, *REASON_COLUMNS}
+
+    def make(database: DayDatabase, day: date) -> dict[str, pa.Table]:
+        as_of = day + timedelta(days=TODAY_TO_TOMORROW)
+        add_day_items(database, as_of, window, config.candidates.max_line_quantity)
+        propose(database, config.candidates)
+        query = item_feature_query("proposed", config.features, wanted) + " ORDER BY user_id, item_id"
+        featured = database.sql(query, params=_used(query, as_of)).to_arrow_table()
+        scored = add_predictions(featured, model_folder, tasks)
+        kept = ["user_id", "item_id", "channels", *REASON_COLUMNS, *tasks.values()]
+        database.register("scored", scored.select(kept))
+        shelves = rank_shelves(database, rules)
+        database.register("shelf", shelves)
+        profiles = make_profiles(database, config, model_folder, as_of)
+        constants = {"ds": pa.scalar(day, pa.date32()), "surface": rules.surface, **stamps}
+        return {
+            RECOMMENDATIONS.name: _stamped(shelves, RECOMMENDATIONS, constants),
+            USER_PROFILES.name: _stamped(profiles, USER_PROFILES, constants),
+        }
+
+    return make
+
+
+def make_profiles(database: DayDatabase, config: ScenarioConfig, model_folder: Path, as_of: date) -> pa.Table:
+    """One row per user: activity, price sensitivity, interests by department, expected spend on the shelf."""
+    has_interest = any(task.name == "category_interest" for task in config.model.tasks)
+    database.execute("CREATE OR REPLACE TEMP TABLE everyone AS SELECT user_id FROM users")
+    query = user_feature_query("everyone", config.features, config.model.columns) + " ORDER BY user_id"
+    rows = database.sql(query, params=_used(query, as_of)).to_arrow_table()
+    interest = rows.select(["user_id"])
+    if has_interest:
+        predicted = add_predictions(rows, model_folder, {"category_interest": "p_interest"})
+        interest = predicted.select(["user_id", "p_interest"])
+    database.register("interest", interest)
+    interests = _INTERESTS if has_interest else _NO_INTERESTS
+    return database.sql(_PROFILES.format(interests=interests)).to_arrow_table()
+
+
+def _used(query: str, day: date) -> dict[str, date]:
+    return {"day": day} if "$day" in query else {}
+
+
+def _stamped(rows: pa.Table, table: Table, constants: Mapping[str, object]) -> pa.Table:
+    for field in table.arrow_schema():
+        if field.name not in rows.column_names:
+            value = constants.get(field.name)
+            column = (
+                pa.repeat(value, rows.num_rows) if value is not None else pa.nulls(rows.num_rows, field.type)
+            )
+            rows = rows.append_column(field.name, column)
+    return rows.select(table.column_names)
+
+
+def read_serving(spark: SparkSession, table: Table, paths: tuple[str, ...]) -> DataFrame:
+    """The serving features of a view as a Spark frame."""
+    schema = table.spark_schema()
+    return spark.read.schema(schema).parquet(*paths) if paths else spark.createDataFrame([], schema)

@@ -1,0 +1,117 @@
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from jobs.config import ScenarioConfig, load_scenario
+from jobs.examples.day_examples import finish_examples, label_pairs, label_users
+from jobs.examples.tables import examples
+from jobs.lake.day_tasks import DayDatabase
+from tests.jobs.day_database import day_database, rows_of
+from tests.jobs.examples.test_feature_columns import feature_views
+
+DAY = date(2017, 3, 1)
+_PAIR = "user_id VARCHAR, item_id VARCHAR"
+_CANDIDATE = f"{_PAIR}, channels INTEGER, sampling_rate DOUBLE"
+_BOUGHT = f"{_PAIR}, line_count BIGINT, spend BIGINT, discount_line_count BIGINT"
+
+
+@pytest.fixture(scope="module")
+def config() -> ScenarioConfig:
+    return load_scenario("grocery")
+
+
+def test_candidates_are_labelled_with_what_was_bought_and_masked_where_nothing_was() -> None:
+    database = day_database(
+        candidate=(_CANDIDATE, [("u", name, 1, 0.1) for name in ("bought", "on discount", "never")]),
+        bought=(
+            _BOUGHT,
+            [("u", "bought", 1, 250, 0), ("u", "on discount", 3, 300, 1), ("u", "missed", 1, 999, 1)],
+        ),
+    )
+
+    label_pairs(database)
+
+    assert rows_of(database, "SELECT * FROM labelled_pair") == [
+        ("u", "bought", True, 0.1, 1, 250, 0),
+        ("u", "missed", False, 1.0, 1, 999, 1),  # bought, though no channel proposed it
+        ("u", "never", True, 0.1, 0, 0, None),
+        ("u", "on discount", True, 0.1, 1, 300, 1),
+    ]
+
+
+def test_interest_has_one_row_per_anchored_user_in_the_order_of_departments() -> None:
+    database = day_database(
+        user_category=("user_id VARCHAR", [("u",), ("u",), ("bought nothing",)]),
+        purchase=(_PAIR, [("u", "milk"), ("u", "milk"), ("u", "beer"), ("u", "unknown"), ("other", "soap")]),
+        item_level=(
+            "item_id VARCHAR, department_id VARCHAR",
+            [("milk", "DAIRY"), ("beer", "ALCOHOL"), ("soap", "DRUG"), ("unknown", None)],
+        ),
+    )
+
+    label_users(database)
+
+    assert rows_of(database, "SELECT user_id, label_category_interest FROM labelled_user") == [
+        ("bought nothing", [0, 0, 0]), ("u", [1, 1, 0])
+    ]  # fmt: skip
+
+
+def labelled_database(config: ScenarioConfig, pairs: list[tuple[str, str]]) -> DayDatabase:
+    return day_database(
+        **feature_views(),
+        labelled_pair=(
+            f"{_PAIR}, from_candidates BOOLEAN, sampling_rate DOUBLE, label_purchase INTEGER, "
+            "label_spend BIGINT, label_buys_on_discount INTEGER",
+            [(*pair, True, 0.1, 1, 5, None) for pair in pairs],
+        ),
+        labelled_user=(
+            "user_id VARCHAR, from_candidates BOOLEAN, sampling_rate DOUBLE, "
+            "label_category_interest INTEGER[]",
+            [(user, True, 1.0, [0, 1]) for user in sorted({user for user, _ in pairs})],
+        ),
+    )
+
+
+def finished(config: ScenarioConfig, pairs: list[tuple[str, str]], day: date = DAY) -> pa.Table:
+    return finish_examples(labelled_database(config, pairs), day, config, examples(config))
+
+
+def test_finished_rows_have_all_columns_in_order_and_an_id_of_their_own(config: ScenarioConfig) -> None:
+    pairs = [(f"u{user}", f"i{item}") for user in range(20) for item in range(20)]
+    pairs += [("u1", "1i"), ("u11", "i"), ("u", "i")]
+
+    rows = finished(config, pairs)
+    next_day = finished(config, pairs, date(2017, 3, 2))
+
+    assert rows.column_names == examples(config).column_names
+    ids = rows["example_id"].to_pylist()
+    assert ids == sorted(ids)
+    assert len({*ids, *next_day["example_id"].to_pylist()}) == 2 * (len(pairs) + 21)
+    of_pair: dict[str, Any] = next(
+        row for row in rows.to_pylist() if row["item_id"] == "i" and row["user_id"] == "u"
+    )
+    assert (of_pair["example_kind"], of_pair["ds"], of_pair["user_item_rank"]) == ("user_item", DAY, 1)
+    assert (of_pair["label_spend"], of_pair["label_category_interest"], of_pair["label_coupon"]) == (
+        5,
+        None,
+        None,
+    )
+    of_user = next(
+        row for row in rows.to_pylist() if row["example_kind"] == "user_day" and row["user_id"] == "u"
+    )
+    assert (of_user["item_id"], of_user["label_purchase"], of_user["item_rank"]) == (None, None, None)
+    assert (of_user["user_day_count"], of_user["label_category_interest"]) == (1, [0, 1])
+    assert rows.schema.field("label_category_interest").type == pa.list_(pa.int32())
+
+
+def test_an_example_keeps_its_id_whatever_other_rows_there_are(config: ScenarioConfig) -> None:
+    alone, beside = finished(config, [("u", "i")]), finished(config, [("u", "i"), ("v", "i")])
+
+    ids = [
+        next(row["example_id"] for row in rows.to_pylist() if (row["user_id"], row["item_id"]) == ("u", "i"))
+        for rows in (alone, beside)
+    ]
+
+    assert ids[0] == ids[1]
