@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from jobs.simulator.catalogue import count_categories, item_ids, items_in_category
 from jobs.simulator.config import SimulationConfig
 from jobs.simulator.population import Users, user_ids
-from jobs.simulator.random_numbers import Bools, Floats, Ints, child_keys, root_keys, uniform, zipf
+from jobs.simulator.random_numbers import Bools, Floats, Ints, Keys, child_keys, root_keys, uniform, zipf
 from jobs.simulator.words import CATEGORIES
 
 REDEEM_CHANCE = 0.8
@@ -43,10 +43,10 @@ def campaign_of(config: SimulationConfig, week: int) -> Campaign:
     )
 
 
-def is_targeted(users: Users, week: int) -> Bools:
+def is_targeted(user_keys: Keys, signup_day: Ints, week: int) -> Bools:
     """Whom a week's campaign targets; users who sign up after its first day are not among them."""
-    drawn = uniform(child_keys(users.keys, np.full(1, week)), "campaign") < _TARGETED_SHARE
-    return drawn & (users.signup_day <= week * CAMPAIGN_DAYS)
+    drawn = uniform(child_keys(user_keys, np.full(1, week)), "campaign") < _TARGETED_SHARE
+    return drawn & (signup_day <= week * CAMPAIGN_DAYS)
 
 
 def discount_rate(campaign: Campaign, item: Ints, targeted: Bools) -> Floats:
@@ -80,7 +80,7 @@ def promotions_table(config: SimulationConfig, week: int) -> pa.Table:
 
 def members_table(config: SimulationConfig, users: Users, week: int) -> pa.Table:
     """One row per user whom a week's campaign targets."""
-    number = users.number[is_targeted(users, week)]
+    number = users.number[is_targeted(users.keys, users.signup_day, week)]
     return pa.table({
         "campaign_id": pa.repeat(f"week-{week}", len(number)),
         "user_id": user_ids(number),

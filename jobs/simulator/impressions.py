@@ -34,7 +34,8 @@ _RANKER_NOISE = 1.0
 class Impressions:
     """Impressions, one element each; `request` is a row of Requests.
 
-    `interest`, `burden` (of the price), `quality` and `novelty` are what users decide on.
+    `interest`, `burden` (of the price), `quality` and `age` (in days since the release, infinite for items
+    older than the log) are what users decide on.
     """
 
     request: Ints
@@ -48,26 +49,24 @@ class Impressions:
     interest: Floats
     burden: Floats
     quality: Floats
-    novelty: Floats
+    age: Floats
 
 
 def show_items(config: SimulationConfig, users: Users, day: int, requests: Requests) -> Impressions:
-    """The impressions of the requests, by request and position."""
+    """The impressions of the requests, by request; a position says where on the page."""
     slot_keys = child_keys(requests.keys[:, None], np.arange(SLOTS))
     items = _draw_items(config, users, requests, slot_keys)
     is_shown = ~_repeats(items)
     is_shown[requests.surface == ADS, _AD_SLOTS:] = False
     request, slot = np.nonzero(is_shown)
     shown = _describe(config, users, day, requests, request, slot_keys[request, slot], items[request, slot])
-    released = describe_items(config, shown.item).release_day <= day
-    return _place(_select(shown, released), len(requests.user))
+    return _place(_select(shown, shown.age >= 0), len(requests.user))
 
 
 def appeal(shown: Impressions) -> Floats:
     """What an impression has for its user, as a part of the click's logit."""
-    return (
-        shown.interest + 0.5 * shown.quality - shown.burden + shown.novelty + 2.0 * shown.discount_rate
-    )  # fmt: skip
+    novelty = 0.5 * np.exp(-shown.age / _NOVELTY_DAYS)
+    return shown.interest + 0.5 * shown.quality - shown.burden + novelty + 2.0 * shown.discount_rate
 
 
 def draw_hot_sessions(config: SimulationConfig, requests: Requests) -> Bools:
@@ -112,11 +111,10 @@ def _describe(
 ) -> Impressions:
     user, items = requests.user[request], describe_items(config, item)
     week = day // CAMPAIGN_DAYS
-    targeted = is_targeted(users, week)[user]
+    targeted = is_targeted(users.keys[requests.user], users.signup_day[requests.user], week)[request]
     is_search = requests.surface[request] == SEARCH
     is_asked_for = is_search & (requests.adjective[request] == items.adjective)
     interest = _interest(users, user, items.category) + _season(config, day)[items.category]
-    age = np.where(items.release_day < 0, np.inf, day - items.release_day)
     return Impressions(
         request=request,
         keys=keys,
@@ -129,7 +127,7 @@ def _describe(
         interest=interest + 0.6 * is_asked_for,
         burden=0.6 * users.price_sensitivity[user] * items.relative_price,
         quality=items.quality,
-        novelty=0.5 * np.exp(-age / _NOVELTY_DAYS),
+        age=np.where(items.release_day < 0, np.inf, day - items.release_day),
     )
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from jobs.simulator.catalogue import items_table
@@ -23,7 +24,8 @@ def redemptions(world: World) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def promotions(world: World) -> pd.DataFrame:
-    return pd.concat([promotions_table(world.config, week).to_pandas() for week in WEEKS])
+    tables = [promotions_table(world.config, week) for week in WEEKS]
+    return pd.DataFrame(pa.concat_tables(tables).to_pandas())
 
 
 def test_coupons_are_redeemed_on_their_items_while_they_are_valid(

@@ -107,10 +107,10 @@ def test_sound_rows_are_ingested_after_they_happened(sound: World) -> None:
     assert delay.max() < HOUR
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(share=st.sampled_from([0.1, 0.3]), seed=st.integers(0, 1000))
 def test_the_heavy_user_makes_the_share_of_the_events(share: float, seed: int) -> None:
-    world = simulate(small_config(users=2_000, heavy_user_share=share, seed=seed))
+    world = simulate(small_config(users=2_000, events=200_000, heavy_user_share=share, seed=seed))
 
     own = (world.events.user_id == "u0").sum()
 
