@@ -11,6 +11,7 @@ from jobs.commands.checking import doctor, plan, validate
 from jobs.commands.proving import backtest, demo
 from jobs.commands.reading import lineage, query, show, tables
 from jobs.commands.running import backfill, report, rollback, run
+from jobs.commands.simulating import simulate
 
 COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
     doctor: ("nightshelf doctor",),
@@ -42,6 +43,12 @@ COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "nightshelf backtest --scenario grocery --dates 2017-12-02 --json",
     ),
     demo: ("nightshelf demo",),
+    simulate: (
+        "nightshelf simulate --to shop_log",
+        "nightshelf simulate --users 1m --items 500k --days 30 --events 100m --seed 7 --to shop_log",
+        "nightshelf simulate --faults duplicates=0.01,late=0.02,future=0.001,broken=0.002 --to faulty_log",
+        "nightshelf simulate --faults new-column=2024-01-08 --heavy-user 0.1 --hot-item 0.5 --to odd_log",
+    ),
 }
 
 app = typer.Typer(
