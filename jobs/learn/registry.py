@@ -27,12 +27,12 @@ def model_of_run(lake: Lake, run_id: str) -> dict[str, Any]:
 def serving_model(lake: Lake, day: date, but_run: str = "", own_run: str = "") -> dict[str, Any] | None:
     """The model that serves on `day`, leaving one run aside; None before the first promotion.
 
-    A day that was run again has several: there the model of `own_run` comes first.
+    A day that was run again has several: there the model of `own_run` comes first, then the last trained.
     """
     runs = lake.read_arrow(MODEL_RUNS)
     is_candidate = pc.and_(pc.equal(runs["status"], "promoted"), pc.less_equal(runs["ds"], day))
     promoted = runs.filter(pc.and_(is_candidate, pc.not_equal(runs["run_id"], but_run)))
     models = promoted.filter(pc.less_equal(promoted["trained_through"], day)).to_pylist()
     return max(
-        models, key=lambda model: (model["ds"], model["run_id"] == own_run, model["run_id"]), default=None
+        models, key=lambda model: (model["ds"], model["run_id"] == own_run, model["trained_at"]), default=None
     )

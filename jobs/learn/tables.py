@@ -10,6 +10,7 @@ MODEL_RUNS = Table(
     columns=(
         Column("run_id", "string", "the run that trained it"),
         Column("model_version", "string", "run date and hash of the weights"),
+        Column("trained_at", "timestamp", "when its training ended"),
         Column("status", "string", "trained, promoted or rejected"),
         Column("reason", "string", "why it was promoted or rejected"),
         Column("trained_through", "date", "last day of a label window that it was trained on"),

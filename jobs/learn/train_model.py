@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -95,6 +95,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
         "ds": run.date,
         "run_id": run.run_id,
         "model_version": version,
+        "trained_at": datetime.now(UTC),
         "status": "trained",
         "trained_through": run.date if run.scenario.learn.refit else _day_before(days.judged_from),
         "judged_from": days.validation[0],

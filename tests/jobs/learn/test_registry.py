@@ -1,4 +1,4 @@
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -13,12 +13,22 @@ _MODELS = [  # run, days after DAY, status, days from its run date to trained_th
 ]  # fmt: skip
 
 
+def trained_at(minute: int) -> dict[str, datetime]:
+    return {"trained_at": datetime(2017, 3, 11, 2, minute, tzinfo=UTC)}
+
+
 @pytest.fixture
 def registry(lake: Lake) -> Lake:
     for run_id, after, status, trained in _MODELS:
         day = DAY + timedelta(after)
         trained_through = day + timedelta(trained)
-        row = {"ds": day, "run_id": run_id, "status": status, "trained_through": trained_through}
+        row = {
+            "ds": day,
+            "run_id": run_id,
+            "status": status,
+            "trained_through": trained_through,
+            **trained_at(0),
+        }
         lake.append(MODEL_RUNS, [{**row, "model_version": f"m {run_id}"}], replacing={"run_id": run_id})
     return lake
 
@@ -42,13 +52,19 @@ def test_a_run_may_be_left_aside(registry: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own_run", "serves"), [("rerun 1", "rerun 1"), ("rerun 2", "rerun 2"), ("other", "rerun 2")]
+    ("own_run", "serves"), [("rerun 1", "rerun 1"), ("rerun 2", "rerun 2"), ("other", "rerun 1")]
 )
 def test_a_day_that_was_run_again_is_served_by_the_model_of_the_run_itself(
     registry: Lake, own_run: str, serves: str
 ) -> None:
-    for run_id in ("rerun 2", "rerun 1"):
-        row = {"ds": DAY, "run_id": run_id, "status": "promoted", "trained_through": DAY}
+    for minute, run_id in enumerate(("rerun 2", "rerun 1")):
+        row = {
+            "ds": DAY,
+            "run_id": run_id,
+            "status": "promoted",
+            "trained_through": DAY,
+            **trained_at(minute),
+        }
         registry.append(MODEL_RUNS, [row], replacing={"run_id": run_id})
 
     serving = serving_model(registry, DAY, own_run=own_run)
