@@ -43,7 +43,7 @@ MODEL: dict[str, Any] = {
         ),
         pytest.param({"tasks": []}, "at least 1 item", id="no task"),
         pytest.param({"embeding_dim": 4}, "Extra inputs are not permitted", id="unknown key"),
-        pytest.param({"sharing": {"name": "mmo"}}, "'shared_bottom', 'mmoe'", id="unknown sharing"),
+        pytest.param({"sharing": {"name": "mmo"}}, "'omoe', 'mmoe'", id="unknown sharing"),
         pytest.param(
             {"training": TRAINING | {"global_batch_size": 63}}, "multiple of num_processes", id="batch"
         ),
