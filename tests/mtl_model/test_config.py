@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from mtl_model.config import RESERVED_TASK_NAMES, ModelConfig, NumericStatistics, TrainSpec
 
 TASK = {"name": "click", "head": "binary", "label": "label_click", "loss_weight": 1.0}
+BUY = TASK | {"name": "buy", "label": "label_buy", "depends_on": "click"}
 TRAINING = {
     "num_processes": 2,
     "global_batch_size": 64,
@@ -50,11 +51,59 @@ MODEL: dict[str, Any] = {
         pytest.param(
             {"training": TRAINING | {"final_learning_rate": 1.0}}, "must not exceed", id="rate rises"
         ),
+        pytest.param({"tasks": [BUY]}, "'click', which is none of the tasks listed before", id="no parent"),
+        pytest.param(
+            {"tasks": [BUY, TASK | {"depends_on": "buy"}]}, "none of the tasks listed before", id="a cycle"
+        ),
+        pytest.param({"tasks": [TASK | {"depends_on": "click"}]}, "none of the tasks", id="own parent"),
+        pytest.param(
+            {"tasks": [TASK | {"head": "regression"}, BUY]}, "must have binary heads", id="no probability"
+        ),
+        pytest.param(
+            {"tasks": [TASK, BUY | {"negatives_sampled": True}]},
+            "buy depends on click: only the first task of a funnel",
+            id="sampled twice",
+        ),
+        pytest.param(
+            {"sharing": {"name": "esmm", "hidden_dims": [8]}},
+            "esmm needs tasks joined by depends_on",
+            id="no funnel",
+        ),
+        pytest.param(
+            {
+                "sharing": {"name": "task_relationship", "hidden_dims": [8], "relationship_weight": 1.0},
+                "tower_hidden_dims": [8],
+            },
+            r"task_relationship has no towers: set tower_hidden_dims to \[\]",
+            id="towers in between",
+        ),
+        pytest.param(
+            {"tasks": [TASK | {"head": "ordinal"}]},
+            "click has head ordinal and num_classes None",
+            id="classes",
+        ),
+        pytest.param(
+            {"tasks": [TASK | {"num_classes": 3}]}, "has head binary and num_classes 3", id="binary classes"
+        ),
+        pytest.param(
+            {"tasks": [TASK | {"head": "regression", "negatives_sampled": True}]},
+            "knows no negatives",
+            id="no negatives",
+        ),
     ],
 )
 def test_a_wrong_model_is_refused_by_name(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ModelConfig.model_validate(MODEL | change)
+
+
+def test_dependent_tasks_name_their_parents_in_order() -> None:
+    pay = TASK | {"name": "pay", "label": "label_pay", "depends_on": "buy"}
+    sharing = {"name": "aitm", "hidden_dims": [8], "calibrator_weight": 0.5}
+
+    model = ModelConfig.model_validate(MODEL | {"tasks": [TASK, BUY, pay], "sharing": sharing})
+
+    assert list(model.parents.items()) == [("buy", "click"), ("pay", "buy")]
 
 
 def test_every_one_word_attribute_of_a_module_dict_is_reserved() -> None:
