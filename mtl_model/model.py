@@ -20,7 +20,7 @@ from mtl_model.heads.zero_inflated_lognormal import ZeroInflatedLognormalHead
 from mtl_model.layers.embedding import FusedEmbedding
 from mtl_model.layers.mlp import MLP
 from mtl_model.sharing.aitm import AITM
-from mtl_model.sharing.config import SingleTaskConfig
+from mtl_model.sharing.config import SingleTaskConfig, STEMConfig
 from mtl_model.sharing.cross_stitch import CrossStitch
 from mtl_model.sharing.escm2 import ESCM2
 from mtl_model.sharing.esmm import ESMM
@@ -28,9 +28,11 @@ from mtl_model.sharing.l2_tied import L2Tied
 from mtl_model.sharing.mmoe import MMoE
 from mtl_model.sharing.omoe import OMoE
 from mtl_model.sharing.ple import PLE
+from mtl_model.sharing.resflow import ResFlow
 from mtl_model.sharing.shared_bottom import SharedBottom
 from mtl_model.sharing.sharing import Sharing
 from mtl_model.sharing.single_task import SingleTask
+from mtl_model.sharing.stem import STEM
 from mtl_model.sharing.task_embedding import TaskEmbedding
 from mtl_model.sharing.task_relationship import TaskRelationship
 
@@ -49,9 +51,11 @@ SHARING: dict[str, type[Sharing]] = {
     "omoe": OMoE,
     "mmoe": MMoE,
     "ple": PLE,
+    "stem": STEM,
     "esmm": ESMM,
     "escm2": ESCM2,
     "aitm": AITM,
+    "resflow": ResFlow,
 }
 SINGLE_LABEL_HEADS: dict[str, type[SingleLabelHead]] = {
     "binary": BinaryHead,
@@ -107,13 +111,17 @@ def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
 
 
 def _slot_copies(config: ModelConfig) -> list[int]:
-    """How many embeddings each id of a slot has: one, unless the sharing wants one per task."""
-    is_single_task = isinstance(config.sharing, SingleTaskConfig)
-    return [len(config.tasks) if is_single_task else 1 for _ in config.embedded_fields]
+    """How many embeddings each id of a slot has: one, unless the sharing wants one per task, or one more."""
+    sharing, num_tasks = config.sharing, len(config.tasks)
+    if isinstance(sharing, SingleTaskConfig):
+        return [num_tasks] * len(config.embedded_fields)
+    if isinstance(sharing, STEMConfig):
+        return [num_tasks + 1 if field.name in sharing.task_fields else 1 for field in config.embedded_fields]
+    return [1] * len(config.embedded_fields)
 
 
 def _build_sharing(config: ModelConfig, input_dim: int) -> Sharing:
-    settings = config.sharing.model_dump(exclude={"name"})
+    settings = config.sharing.model_dump(exclude={"name", "task_fields"})
     if config.sharing.is_funnel:
         settings["parents"] = config.parents
     tasks = [task.name for task in config.tasks]

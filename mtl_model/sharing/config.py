@@ -72,6 +72,16 @@ class PLEConfig(SharingSettings):
     expert_hidden_dims: HiddenDims
 
 
+class STEMConfig(SharingSettings):
+    """`task_fields`: those whose ids are frequent enough to be learned for each task."""
+
+    name: Literal["stem"]
+    task_fields: Annotated[tuple[str, ...], Field(min_length=1)]
+    num_shared_experts: PositiveInt
+    num_task_experts: PositiveInt
+    expert_hidden_dims: HiddenDims
+
+
 class ESMMConfig(SharingSettings):
     is_funnel = True
     name: Literal["esmm"]
@@ -94,6 +104,13 @@ class AITMConfig(SharingSettings):
     calibrator_weight: PositiveFloat
 
 
+class ResFlowConfig(SharingSettings):
+    is_funnel = True
+    has_towers = False  # a residual joins all layers up to the logit
+    name: Literal["resflow"]
+    hidden_dims: HiddenDims
+
+
 SharingConfig = Annotated[
     SingleTaskConfig
     | SharedBottomConfig
@@ -104,8 +121,10 @@ SharingConfig = Annotated[
     | OMoEConfig
     | MMoEConfig
     | PLEConfig
+    | STEMConfig
     | ESMMConfig
     | ESCM2Config
-    | AITMConfig,
+    | AITMConfig
+    | ResFlowConfig,
     Field(discriminator="name"),
 ]

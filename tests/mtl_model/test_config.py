@@ -78,6 +78,19 @@ MODEL: dict[str, Any] = {
             id="towers in between",
         ),
         pytest.param(
+            {
+                "sharing": {
+                    "name": "stem",
+                    "task_fields": ["user_id", "price"],
+                    "num_shared_experts": 1,
+                    "num_task_experts": 1,
+                    "expert_hidden_dims": [8],
+                }
+            },
+            r"task_fields \['price'\] have no embedding; these have: \['user_id'\]",
+            id="no embedding",
+        ),
+        pytest.param(
             {"tasks": [TASK | {"head": "ordinal"}]},
             "click has head ordinal and num_classes None",
             id="classes",

@@ -31,12 +31,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mmoe": {"name": "mmoe", "num_experts": 3} | EXPERTS,
     "cgc": {"name": "ple", "num_levels": 1} | PLE,
     "ple": {"name": "ple", "num_levels": 2} | PLE,
+    "stem": {"name": "stem", "task_fields": ["user_id"], "num_shared_experts": 2, "num_task_experts": 2}
+    | EXPERTS,
     "esmm": {"name": "esmm"} | BOTTOM,
     "escm2_ipw": {"name": "escm2", "estimator": "ipw"} | ESCM2,
     "escm2_dr": {"name": "escm2", "estimator": "dr"} | ESCM2,
     "aitm": {"name": "aitm", "calibrator_weight": 0.5} | BOTTOM,
+    "resflow": {"name": "resflow"} | BOTTOM,
 }
-FUNNELS = ("esmm", "escm2_ipw", "escm2_dr", "aitm")
+FUNNELS = ("esmm", "escm2_ipw", "escm2_dr", "aitm", "resflow")
 
 
 def build_sharing(kind: str, **changes: Any) -> Any:
@@ -44,13 +47,14 @@ def build_sharing(kind: str, **changes: Any) -> Any:
     torch.manual_seed(0)
     settings = SETTINGS[kind] | changes
     name = settings.pop("name")
+    settings.pop("task_fields", None)
     if kind in FUNNELS:
         settings.setdefault("parents", PARENTS)
     return SHARING[name](**{"input_dim": INPUT_DIM, "tasks": TASKS, "dropout": 0.0} | settings).double()
 
 
 def make_inputs(kind: str, num_rows: int) -> torch.Tensor:
-    copies = {"single_task": (len(TASKS),)}.get(kind, ())
+    copies = {"single_task": [len(TASKS)], "stem": [len(TASKS) + 1]}.get(kind, [])
     return torch.randn(*copies, num_rows, INPUT_DIM, dtype=torch.float64)
 
 

@@ -92,10 +92,13 @@ def test_tasks_differ_from_the_start(kind: str) -> None:
         ("ple", "levels.1.experts", 8, OWN_AND_SHARED_EXPERTS),
         ("ple", "levels.1.task_gates", 3, OWN),
         ("ple", "levels.0.experts", 8, all_of(8)),
+        ("stem", "experts", 8, OWN_AND_SHARED_EXPERTS),
+        ("stem", "gates", 3, OWN),
         ("esmm", "bottoms", 3, OWN),
         ("escm2_dr", "bottoms", 3, OWN),
         ("escm2_dr", "imputation", 1, all_of(0)),
         ("aitm", "bottoms", 3, OWN_AND_PARENTS),
+        ("resflow", "layers", 3, OWN_AND_PARENTS),
     ],
 )
 def test_a_task_reaches_its_own_weights_and_the_shared_ones(
