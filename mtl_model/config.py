@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from mtl_model.sharing.config import SharingConfig, STEMConfig
+from mtl_model.sharing.config import SharingConfig
 from mtl_model.strict_model import StrictModel as StrictModel
 
 LOWER_CASE_WORDS = re.compile(r"[a-z][a-z0-9_]*")
@@ -180,10 +180,9 @@ class ModelConfig(StrictModel):
                 f"sharing {self.sharing.name} has no towers: set tower_hidden_dims to [], got "
                 f"{list(self.tower_hidden_dims)}"
             )
-        if isinstance(self.sharing, STEMConfig):
-            embedded = {field.name for field in self.embedded_fields}
-            if unknown := sorted(set(self.sharing.task_fields) - embedded):
-                raise ValueError(f"task_fields {unknown} have no embedding; these have: {sorted(embedded)}")
+        self.sharing.check_names(
+            [task.name for task in self.tasks], [field.name for field in self.embedded_fields]
+        )
         return self
 
 

@@ -24,6 +24,7 @@ from mtl_model.sharing.config import SingleTaskConfig, STEMConfig
 from mtl_model.sharing.cross_stitch import CrossStitch
 from mtl_model.sharing.escm2 import ESCM2
 from mtl_model.sharing.esmm import ESMM
+from mtl_model.sharing.home import HoME
 from mtl_model.sharing.l2_tied import L2Tied
 from mtl_model.sharing.mmoe import MMoE
 from mtl_model.sharing.omoe import OMoE
@@ -51,6 +52,7 @@ SHARING: dict[str, type[Sharing]] = {
     "omoe": OMoE,
     "mmoe": MMoE,
     "ple": PLE,
+    "home": HoME,
     "stem": STEM,
     "esmm": ESMM,
     "escm2": ESCM2,

@@ -1,5 +1,6 @@
 """The settings of each way of sharing, by `name`; the module of that name has the paper and the formula."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -14,6 +15,9 @@ class SharingSettings(StrictModel):
 
     is_funnel: ClassVar[bool] = False
     has_towers: ClassVar[bool] = True
+
+    def check_names(self, tasks: Sequence[str], embedded_fields: Sequence[str]) -> None:
+        """Raises ValueError where the settings do not fit the model's tasks and fields."""
 
 
 class SingleTaskConfig(SharingSettings):
@@ -72,6 +76,25 @@ class PLEConfig(SharingSettings):
     expert_hidden_dims: HiddenDims
 
 
+class HoMEConfig(SharingSettings):
+    """`groups`: the tasks of each group, by the group's name."""
+
+    name: Literal["home"]
+    groups: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
+    num_shared_experts: PositiveInt
+    num_group_experts: PositiveInt
+    num_task_experts: PositiveInt
+    expert_hidden_dims: HiddenDims
+    feature_gate_rank: PositiveInt
+
+    def check_names(self, tasks: Sequence[str], embedded_fields: Sequence[str]) -> None:
+        grouped = [task for members in self.groups.values() for task in members]
+        if sorted(grouped) != sorted(tasks):
+            raise ValueError(f"groups must name each task once: the tasks are {list(tasks)}, got {grouped}")
+        if clashing := sorted(self.groups.keys() & set(tasks)):
+            raise ValueError(f"groups must not be named like tasks: {clashing}")
+
+
 class STEMConfig(SharingSettings):
     """`task_fields`: those whose ids are frequent enough to be learned for each task."""
 
@@ -80,6 +103,12 @@ class STEMConfig(SharingSettings):
     num_shared_experts: PositiveInt
     num_task_experts: PositiveInt
     expert_hidden_dims: HiddenDims
+
+    def check_names(self, tasks: Sequence[str], embedded_fields: Sequence[str]) -> None:
+        if unknown := sorted(set(self.task_fields) - set(embedded_fields)):
+            raise ValueError(
+                f"task_fields {unknown} have no embedding; these have: {sorted(embedded_fields)}"
+            )
 
 
 class ESMMConfig(SharingSettings):
@@ -121,6 +150,7 @@ SharingConfig = Annotated[
     | OMoEConfig
     | MMoEConfig
     | PLEConfig
+    | HoMEConfig
     | STEMConfig
     | ESMMConfig
     | ESCM2Config

@@ -26,6 +26,14 @@ MODEL: dict[str, Any] = {
     "tasks": [TASK],
     "training": TRAINING,
 }
+HOME: dict[str, Any] = {
+    "name": "home",
+    "num_shared_experts": 1,
+    "num_group_experts": 1,
+    "num_task_experts": 1,
+    "expert_hidden_dims": [8],
+    "feature_gate_rank": 2,
+}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +97,14 @@ MODEL: dict[str, Any] = {
             },
             r"task_fields \['price'\] have no embedding; these have: \['user_id'\]",
             id="no embedding",
+        ),
+        pytest.param(
+            {"sharing": HOME | {"groups": {"browsing": ["click", "cart"]}}},
+            r"groups must name each task once: the tasks are \['click'\], got \['click', 'cart'\]",
+            id="task of no model",
+        ),
+        pytest.param(
+            {"sharing": HOME | {"groups": {"click": ["click"]}}}, "named like tasks", id="group or task"
         ),
         pytest.param(
             {"tasks": [TASK | {"head": "ordinal"}]},

@@ -39,6 +39,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "aitm": {"name": "aitm", "calibrator_weight": 0.5} | BOTTOM,
     "resflow": {"name": "resflow"} | BOTTOM,
 }
+HOME: dict[str, Any] = EXPERTS | {"name": "home", "num_shared_experts": 2, "feature_gate_rank": 3}
+SETTINGS["home"] = HOME | {
+    "groups": {"browsing": ["click", "cart"], "paying": ["buy"]},
+    "num_group_experts": 1,
+    "num_task_experts": 2,
+}
 FUNNELS = ("esmm", "escm2_ipw", "escm2_dr", "aitm", "resflow")
 
 

@@ -26,6 +26,8 @@ def make_funnel_spec(make_spec: Callable[..., TrainSpec]) -> Callable[[str], Tra
                 16,
                 8,
             ]  # wide enough that no row has one active unit, whose LayerNorm is all rounding
+        if sharing["name"] == "home":
+            sharing["groups"] = {"browsing": ["click", "cart"], "paying": ["buy", "interest"]}
         towers = [] if sharing["name"] in {"task_relationship", "resflow"} else [8]
         model = MODEL | {"sharing": sharing, "tower_hidden_dims": towers, "tasks": FUNNEL}
         return make_spec(num_rows=300, changes={"model": model})

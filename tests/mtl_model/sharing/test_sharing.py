@@ -15,6 +15,8 @@ from tests.mtl_model.sharing.build_sharing import (
 OWN = {task: {position} for position, task in enumerate(TASKS)}
 OWN_AND_PARENTS = {"click": {0}, "cart": {0, 1}, "buy": {0, 1, 2}}
 OWN_AND_SHARED_EXPERTS = {"click": {0, 1, 6, 7}, "cart": {2, 3, 6, 7}, "buy": {4, 5, 6, 7}}
+# Two experts per task, one for click and cart, one for buy, two shared.
+OF_HOME = {"click": {0, 1, 6, 8, 9}, "cart": {2, 3, 6, 8, 9}, "buy": {4, 5, 7, 8, 9}}
 
 
 def all_of(num_parts: int) -> dict[str, set[int]]:
@@ -92,6 +94,9 @@ def test_tasks_differ_from_the_start(kind: str) -> None:
         ("ple", "levels.1.experts", 8, OWN_AND_SHARED_EXPERTS),
         ("ple", "levels.1.task_gates", 3, OWN),
         ("ple", "levels.0.experts", 8, all_of(8)),
+        ("home", "second.experts", 10, OF_HOME),
+        ("home", "second.gates", 3, OWN),
+        ("home", "groups.experts", 4, all_of(4)),
         ("stem", "experts", 8, OWN_AND_SHARED_EXPERTS),
         ("stem", "gates", 3, OWN),
         ("esmm", "bottoms", 3, OWN),
