@@ -41,7 +41,8 @@ class SequenceTransformer(nn.Module):
             raise ValueError(f"a sequence has {length} items, but max_length is {len(self.positions)}")
         padded = masks == 0
         hidden = sequences.masked_fill(padded[:, :, None], 0.0) + self.positions[:length]
-        unseen = padded & ~padded.all(dim=1, keepdim=True)  # attention over nothing would not be a number
+        # attention over nothing is no number on some devices: an empty sequence may look at its padding
+        unseen = padded & ~padded.all(dim=1, keepdim=True)
         for layer in self.layers:
             hidden = layer(hidden, src_key_padding_mask=unseen)
         pooled: Tensor = self.pooling(hidden, masks)

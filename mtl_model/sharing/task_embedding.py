@@ -1,6 +1,8 @@
 """One bottom for all tasks, told which by an embedding: FiLM (Perez et al., 2018, arxiv.org/abs/1709.07871).
 
-h_t^l = ReLU((1 + gamma_l(e_t)) * LayerNorm(W_l h_t^(l-1)) + beta_l(e_t)), gamma and beta linear in e_t
+h_t^l = (1 + gamma_l(e_t)) * LayerNorm(ReLU(W_l h_t^(l-1))) + beta_l(e_t), gamma and beta linear in e_t
+
+The layers are those of MLP. Before its ReLU, where the paper has it, a shift can silence a unit for a task.
 
 Shapes: B = batch, I = input dim, H = a layer's output dim, T = tasks, K = task embedding dim.
 """
@@ -40,8 +42,8 @@ class TaskEmbedding(Sharing):
         """Maps inputs (B, I) to one hidden (B, H) per task."""
         hidden = inputs
         for layer, film in zip(self.layers, self.films, strict=True):
-            normed = layer(hidden)
-            normed = F.layer_norm(normed, normed.shape[-1:])  # (B, H), after the first layer (T, B, H)
+            features = F.relu(layer(hidden))  # (B, H), after the first layer (T, B, H)
+            features = self.dropout(F.layer_norm(features, features.shape[-1:]))
             gamma, beta = film(self.embeddings)[:, None].chunk(2, dim=-1)  # (T, 1, H)
-            hidden = self.dropout(F.relu((1 + gamma) * normed + beta))
+            hidden = (1 + gamma) * features + beta
         return dict(zip(self.tasks, hidden.unbind(), strict=True))

@@ -63,6 +63,6 @@ def test_a_task_embedding_scales_and_shifts_each_layer() -> None:
         expected = inputs
         for layer, film in zip(modulated.layers, modulated.films, strict=True):
             gamma, beta = film(modulated.embeddings[position]).chunk(2)
-            normed = F.layer_norm(layer(expected), (layer.out_features,))
-            expected = torch.relu((1 + gamma) * normed + beta)
+            features = F.layer_norm(torch.relu(layer(expected)), (layer.out_features,))
+            expected = (1 + gamma) * features + beta
         torch.testing.assert_close(hidden[task], expected)
