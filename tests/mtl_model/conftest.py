@@ -69,7 +69,8 @@ def make_examples(num_rows: int, seed: int, first_id: int = 0) -> pa.Table:
     )
     spend = np.where(bought, np.rint(price * 100), 0).astype(np.int64)
     interest = np.stack([users % 3 == column for column in range(3)], axis=1).astype(np.int8)
-    clicked, carted = bought | (rng.random(num_rows) < 0.3), bought | (rng.random(num_rows) < 0.1)
+    funnel = np.random.default_rng([seed, 1]).random((2, num_rows))
+    clicked, carted = bought | (funnel[0] < 0.3), bought | (funnel[1] < 0.1)
     of_item, of_day, of_campaign = (kinds == kind for kind in ("user_item", "user_day", "user_campaign"))
     return pa.table(
         {
