@@ -5,14 +5,12 @@ Light to import: neither torch nor pyspark, so that a scenario can be checked in
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -22,6 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from mtl_model.sharing.config import SharingConfig
+from mtl_model.strict_model import StrictModel as StrictModel
+
 LOWER_CASE_WORDS = re.compile(r"[a-z][a-z0-9_]*")
 
 # A task names its modules inside an nn.ModuleDict, which has attributes of these names itself.
@@ -30,15 +31,10 @@ RESERVED_TASK_NAMES = re.compile(
     "parameters|pop|to|train|training|type|update|values|xpu"
 )
 
-HeadName = Literal["binary", "zero_inflated_lognormal", "multilabel"]
+HeadName = Literal["binary", "zero_inflated_lognormal", "multilabel", "regression", "ordinal", "multiclass"]
+CLASS_HEADS = frozenset({"ordinal", "multiclass"})
+EVENT_HEADS = frozenset({"binary", "zero_inflated_lognormal", "multilabel"})  # they have negatives
 ReaderName = Literal["arrow", "petastorm"]
-HiddenDims = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-
-
-class StrictModel(BaseModel):
-    """Immutable, and an unknown key is an error: a misspelled setting must not be ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class IdField(StrictModel):
@@ -63,26 +59,15 @@ class NumericField(StrictModel):
 InputField = Annotated[IdField | NumericField, Field(discriminator="kind")]
 
 
-class SharedBottomConfig(StrictModel):
-    name: Literal["shared_bottom"]
-    hidden_dims: HiddenDims
-
-
-class MMoEConfig(StrictModel):
-    name: Literal["mmoe"]
-    num_experts: PositiveInt
-    expert_hidden_dims: HiddenDims
-
-
-SharingConfig = Annotated[SharedBottomConfig | MMoEConfig, Field(discriminator="name")]
-
-
 class TaskConfig(StrictModel):
     """One label to predict.
 
     `negatives_sampled` says that the task's negatives were kept at the spec's `negative_sampling_rate`,
     so that its probability has to be corrected. The number of labels of a multilabel task comes from the
-    data: `TrainSpec.label_names`.
+    data: `TrainSpec.label_names`. Labels of an ordinal or multiclass task are 0 to `num_classes` - 1.
+
+    `depends_on` names the task without which this one cannot happen, as a purchase cannot without a click.
+    Both labels are of all rows: `label_purchase` is 0, not null, where nothing was clicked.
     """
 
     name: str
@@ -90,6 +75,8 @@ class TaskConfig(StrictModel):
     label: str
     loss_weight: PositiveFloat
     negatives_sampled: bool = False
+    num_classes: Annotated[int, Field(ge=2)] | None = None
+    depends_on: str | None = None
 
     @field_validator("name")
     @classmethod
@@ -99,6 +86,17 @@ class TaskConfig(StrictModel):
         if RESERVED_TASK_NAMES.fullmatch(name):
             raise ValueError(f"task name {name!r} is taken by torch.nn.Module: choose another")
         return name
+
+    @model_validator(mode="after")
+    def check_rules(self) -> Self:
+        if (self.head in CLASS_HEADS) != (self.num_classes is not None):
+            raise ValueError(
+                f"num_classes belongs to {sorted(CLASS_HEADS)} heads and to no other: task {self.name} has "
+                f"head {self.head} and num_classes {self.num_classes}"
+            )
+        if self.negatives_sampled and self.head not in EVENT_HEADS:
+            raise ValueError(f"task {self.name} has head {self.head}, which knows no negatives to sample")
+        return self
 
 
 class TrainingConfig(StrictModel):
@@ -157,6 +155,16 @@ class ModelConfig(StrictModel):
         """The feature columns that the model reads."""
         return tuple(field.name for field in self.fields)
 
+    @property
+    def embedded_fields(self) -> tuple[IdField | NumericField, ...]:
+        """The fields with an embedding, in the order of their slots."""
+        return (*self.id_fields, *(field for field in self.numeric_fields if field.num_buckets))
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """The task that each dependent task depends on; a parent's own parent comes before."""
+        return {task.name: task.depends_on for task in self.tasks if task.depends_on is not None}
+
     @model_validator(mode="after")
     def check_rules(self) -> Self:
         _refuse_duplicates("fields", (field.name for field in self.fields))
@@ -164,6 +172,17 @@ class ModelConfig(StrictModel):
         leaked = sorted({task.label for task in self.tasks} & set(self.columns))
         if leaked:
             raise ValueError(f"labels must not be among the fields, or the model reads the answer: {leaked}")
+        _check_dependencies(self.tasks)
+        if self.sharing.is_funnel and not self.parents:
+            raise ValueError(f"sharing {self.sharing.name} needs tasks joined by depends_on, found none")
+        if self.tower_hidden_dims and not self.sharing.has_towers:
+            raise ValueError(
+                f"sharing {self.sharing.name} has no towers: set tower_hidden_dims to [], got "
+                f"{list(self.tower_hidden_dims)}"
+            )
+        self.sharing.check_names(
+            [task.name for task in self.tasks], [field.name for field in self.embedded_fields]
+        )
         return self
 
 
@@ -191,7 +210,7 @@ class DataSpec(StrictModel):
     """What a model must know about its data in order to read it again when it serves."""
 
     numeric_statistics: dict[str, NumericStatistics]
-    label_names: dict[str, tuple[str, ...]] = {}
+    label_names: dict[str, tuple[str, ...]] = Field(default={})
     negative_sampling_rate: Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -218,6 +237,30 @@ class TrainSpec(DataSpec):
         multilabel = (task.name for task in self.model.tasks if task.head == "multilabel")
         _refuse_difference("label_names", self.label_names, multilabel)
         return self
+
+
+def _check_dependencies(tasks: Sequence[TaskConfig]) -> None:
+    """Each parent is listed before its task, so that there is no cycle."""
+    earlier: dict[str, TaskConfig] = {}
+    for task in tasks:
+        if task.depends_on is not None:
+            parent = earlier.get(task.depends_on)
+            if parent is None:
+                raise ValueError(
+                    f"task {task.name} depends on {task.depends_on!r}, which is none of the tasks listed "
+                    f"before it: {list(earlier)}"
+                )
+            if {task.head, parent.head} != {"binary"}:
+                raise ValueError(
+                    f"tasks joined by depends_on must have binary heads: {task.name} has {task.head}, "
+                    f"{parent.name} has {parent.head}"
+                )
+            if task.negatives_sampled:
+                raise ValueError(
+                    f"task {task.name} depends on {parent.name}: only the first task of a funnel can have "
+                    "negatives_sampled, the others are corrected through it"
+                )
+        earlier[task.name] = task
 
 
 def _refuse_duplicates(key: str, names: Iterable[str]) -> None:

@@ -12,22 +12,59 @@ from torch import Tensor, nn
 from mtl_model.config import ModelConfig, TaskConfig
 from mtl_model.data.encode import Encoder
 from mtl_model.heads.binary import BinaryHead
+from mtl_model.heads.multiclass import MulticlassHead
 from mtl_model.heads.multilabel import MultilabelHead
+from mtl_model.heads.ordinal import OrdinalHead
+from mtl_model.heads.regression import RegressionHead
 from mtl_model.heads.zero_inflated_lognormal import ZeroInflatedLognormalHead
 from mtl_model.layers.embedding import FusedEmbedding
 from mtl_model.layers.mlp import MLP
+from mtl_model.sharing.aitm import AITM
+from mtl_model.sharing.config import SingleTaskConfig, STEMConfig
+from mtl_model.sharing.cross_stitch import CrossStitch
+from mtl_model.sharing.escm2 import ESCM2
+from mtl_model.sharing.esmm import ESMM
+from mtl_model.sharing.home import HoME
+from mtl_model.sharing.l2_tied import L2Tied
 from mtl_model.sharing.mmoe import MMoE
+from mtl_model.sharing.omoe import OMoE
+from mtl_model.sharing.ple import PLE
+from mtl_model.sharing.resflow import ResFlow
 from mtl_model.sharing.shared_bottom import SharedBottom
+from mtl_model.sharing.sharing import Sharing
+from mtl_model.sharing.single_task import SingleTask
+from mtl_model.sharing.stem import STEM
+from mtl_model.sharing.task_embedding import TaskEmbedding
+from mtl_model.sharing.task_relationship import TaskRelationship
 
-Sharing = SharedBottom | MMoE
-Head = BinaryHead | ZeroInflatedLognormalHead | MultilabelHead
+SingleLabelHead = BinaryHead | ZeroInflatedLognormalHead | RegressionHead
+ClassHead = OrdinalHead | MulticlassHead
+Head = SingleLabelHead | ClassHead | MultilabelHead
 
 
-SHARING: dict[str, type[Sharing]] = {"shared_bottom": SharedBottom, "mmoe": MMoE}
-SINGLE_LABEL_HEADS: dict[str, type[BinaryHead] | type[ZeroInflatedLognormalHead]] = {
+SHARING: dict[str, type[Sharing]] = {
+    "single_task": SingleTask,
+    "shared_bottom": SharedBottom,
+    "l2_tied": L2Tied,
+    "cross_stitch": CrossStitch,
+    "task_embedding": TaskEmbedding,
+    "task_relationship": TaskRelationship,
+    "omoe": OMoE,
+    "mmoe": MMoE,
+    "ple": PLE,
+    "home": HoME,
+    "stem": STEM,
+    "esmm": ESMM,
+    "escm2": ESCM2,
+    "aitm": AITM,
+    "resflow": ResFlow,
+}
+SINGLE_LABEL_HEADS: dict[str, type[SingleLabelHead]] = {
     "binary": BinaryHead,
     "zero_inflated_lognormal": ZeroInflatedLognormalHead,
+    "regression": RegressionHead,
 }
+CLASS_HEADS: dict[str, type[ClassHead]] = {"ordinal": OrdinalHead, "multiclass": MulticlassHead}
 
 
 class JointModel(nn.Module):
@@ -49,20 +86,22 @@ class JointModel(nn.Module):
 
     def forward(self, ids: Tensor, numbers: Tensor) -> dict[str, Tensor]:
         """Maps ids (B, S) and numbers (B, N) to logits per task, each (B, its head's width)."""
-        hidden = self.sharing(torch.cat([*self.embedding(ids), numbers], dim=1))
-        return {task: head(self.towers[task](hidden[task])) for task, head in self.heads.items()}
+        if self.embedding.num_copies > 1:
+            numbers = numbers.expand(self.embedding.num_copies, -1, -1)
+        hidden = self.sharing(torch.cat([*self.embedding(ids), numbers], dim=-1))
+        logits = {task: head(self.towers[task](hidden[task])) for task, head in self.heads.items()}
+        return self.sharing.join_logits(hidden, logits)
+
+    def penalty(self) -> Tensor | float:
+        """The part of the loss that depends on the weights alone."""
+        return self.sharing.penalty([self.head(task).linear.weight for task in self.heads])
 
 
 def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
     """The untrained model for the encoder's slots; its weights depend on `training.seed` alone."""
     torch.manual_seed(config.training.seed)
-    embedding = FusedEmbedding(encoder.slot_rows, encoder.slot_dims)
-    sharing = SHARING[config.sharing.name](
-        input_dim=embedding.output_dim + len(config.numeric_fields),
-        tasks=[task.name for task in config.tasks],
-        dropout=config.dropout,
-        **config.sharing.model_dump(exclude={"name"}),
-    )
+    embedding = FusedEmbedding(encoder.slot_rows, encoder.slot_dims, _slot_copies(config))
+    sharing = _build_sharing(config, input_dim=embedding.output_dim + len(config.numeric_fields))
     towers = {
         task.name: MLP(sharing.output_dim, config.tower_hidden_dims, config.dropout) for task in config.tasks
     }
@@ -73,7 +112,27 @@ def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
     return JointModel(embedding, sharing, towers, heads)
 
 
+def _slot_copies(config: ModelConfig) -> list[int]:
+    """How many embeddings each id of a slot has: one, unless the sharing wants one per task, or one more."""
+    sharing, num_tasks = config.sharing, len(config.tasks)
+    if isinstance(sharing, SingleTaskConfig):
+        return [num_tasks] * len(config.embedded_fields)
+    if isinstance(sharing, STEMConfig):
+        return [num_tasks + 1 if field.name in sharing.task_fields else 1 for field in config.embedded_fields]
+    return [1] * len(config.embedded_fields)
+
+
+def _build_sharing(config: ModelConfig, input_dim: int) -> Sharing:
+    settings = config.sharing.model_dump(exclude={"name", "task_fields"})
+    if config.sharing.is_funnel:
+        settings["parents"] = config.parents
+    tasks = [task.name for task in config.tasks]
+    return SHARING[config.sharing.name](input_dim=input_dim, tasks=tasks, dropout=config.dropout, **settings)
+
+
 def _build_head(task: TaskConfig, input_dim: int, labels: slice) -> Head:
     if task.head == "multilabel":
         return MultilabelHead(input_dim, num_labels=labels.stop - labels.start)
+    if task.num_classes is not None:
+        return CLASS_HEADS[task.head](input_dim, task.num_classes)
     return SINGLE_LABEL_HEADS[task.head](input_dim)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mtl_model.config import DataSpec, TaskConfig
 from mtl_model.data.encode import Encoder
@@ -44,7 +45,11 @@ class Predictor:
         """Maps rows to one array per task.
 
         binary: probability (B,); zero_inflated_lognormal: expected value in minor units (B,);
-        multilabel: probability per label (B, L). Corrected for the sampling of negatives.
+        multilabel: probability per label (B, L); regression: value (B,); ordinal: expected level (B,);
+        multiclass: probability per class (B, K). Corrected for the sampling of negatives.
+
+        Of tasks joined by `depends_on`, whatever the sharing, "purchase" is P(click and purchase), CTCVR, and
+        "purchase|click" is P(purchase | click), CVR.
         """
         table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
         return self.predict_features(*self.encoder.encode_features(table))
@@ -59,14 +64,38 @@ class Predictor:
                 for start in range(0, max(len(ids), 1), CHUNK_ROWS)
             ]
         self.model.train(was_training)
-        return {task.name: np.concatenate([chunk[task.name] for chunk in chunks]) for task in self.tasks}
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
     def _predict_chunk(self, ids: Tensor, numbers: Tensor) -> Predictions:
         logits = self.model(ids.to(self.device), numbers.to(self.device))
-        return {
-            task: self.model.head(task).predict(logits[task], rate).float().cpu().numpy()
+        predictions = {
+            task: self.model.head(task).predict(logits[task], rate)
             for task, rate in self.log_sampling_rates.items()
         }
+        predictions |= self._predict_dependents(logits)
+        return {name: values.float().cpu().numpy() for name, values in predictions.items()}
+
+    def _predict_dependents(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The probabilities of tasks that depend on another.
+
+        Rows where the first task of a funnel did not happen were sampled, all others kept: P(first) is
+        corrected, P(purchase | click) is right as it is, and so is P(purchase) / P(first).
+        """
+        predictions: dict[str, Tensor] = {}
+        log_corrections: dict[str, Tensor] = {}
+        for task in self.tasks:
+            parent = task.depends_on
+            if parent is None:
+                continue
+            logit, parent_logit = logits[task.name][:, 0], logits[parent][:, 0]
+            log_p, log_parent = F.logsigmoid(logit), F.logsigmoid(parent_logit)
+            if parent not in log_corrections:
+                corrected = F.logsigmoid(parent_logit + self.log_sampling_rates[parent])
+                log_corrections[parent] = corrected - log_parent
+            log_corrections[task.name] = log_corrections[parent]
+            predictions[task.name] = (log_p + log_corrections[parent]).exp()
+            predictions[f"{task.name}|{parent}"] = (log_p - log_parent).exp().clamp(max=1.0)
+        return predictions
 
 
 def load_predictor(model_dir: Path, verify: bool = True, weights: WeightsName = "model") -> Predictor:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from mtl_model.config import DataSpec, IdField, ModelConfig, NumericField, TaskConfig
+from mtl_model.config import DataSpec, ModelConfig, TaskConfig
 
 UNKNOWN_ROW = 1  # row 0 is for null
 FIRST_KNOWN_ROW = 2
@@ -86,9 +86,7 @@ class Encoder:
             for row, (field, statistic) in enumerate(zip(numeric, statistics, strict=True))
             if field.num_buckets
         }
-        embedded: list[IdField | NumericField] = [*model.id_fields]
-        embedded += [field for field in numeric if field.num_buckets]
-        self.slot_dims = [field.embedding_dim or model.embedding_dim for field in embedded]
+        self.slot_dims = [field.embedding_dim or model.embedding_dim for field in model.embedded_fields]
         self.slot_rows = [len(vocabulary) + FIRST_KNOWN_ROW for vocabulary in self.vocabularies.values()]
         self.slot_rows += [len(boundaries) + 2 for boundaries in self.boundaries.values()]
 
@@ -141,6 +139,9 @@ class Encoder:
             columns = self.label_slices[task.name]
             masks[:, position] = observed
             labels[observed, columns] = _label_matrix(column.drop_null(), task, columns.stop - columns.start)
+            if task.depends_on is not None:
+                impossible = labels[:, columns] > labels[:, self.label_slices[task.depends_on]]
+                _refuse_impossible(table, task, impossible[:, 0] & observed)
         return torch.from_numpy(labels), torch.from_numpy(masks)
 
 
@@ -152,7 +153,21 @@ def _label_matrix(column: pa.ChunkedArray, task: TaskConfig, width: int) -> Floa
                 f"label {task.label} must hold {width} values in each row, got lengths {lengths}"
             )
         column = pc.list_flatten(column)
-    return _to_numpy(column.cast(pa.float64())).reshape(-1, width)
+    values = _to_numpy(column.cast(pa.float64()))
+    if task.num_classes is not None and not np.isin(values, np.arange(task.num_classes)).all():
+        raise ValueError(
+            f"label {task.label} must be 0 to {task.num_classes - 1}, got {np.unique(values)[:10].tolist()}"
+        )
+    return values.reshape(-1, width)
+
+
+def _refuse_impossible(table: pa.Table, task: TaskConfig, impossible: npt.NDArray[np.bool_]) -> None:
+    if impossible.any():
+        examples = table.column("example_id").filter(pa.array(impossible))[:5].to_pylist()
+        raise ValueError(
+            f"label {task.label} is 1 in {int(impossible.sum())} rows where task {task.depends_on}, which "
+            f"{task.name} depends on, did not happen or is unknown, among them example_id {examples}"
+        )
 
 
 def _look_up(column: pa.ChunkedArray, vocabulary: pa.Array) -> npt.NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Predictions against labels, per task: streams over files and keeps only what the metrics need.
 
-Shapes: R = labelled rows of a task, L = labels of a multilabel task.
+Shapes: R = labelled rows of a task, L = labels of a multilabel task, K = classes of a multiclass task.
 """
 
 import logging
@@ -25,7 +25,7 @@ RATE_COLUMN = "sampling_rate"
 
 
 class Judged(NamedTuple):
-    """One task's labelled rows: `labels` and `predictions` (R,) or (R, L), `weights` (R,), `users` (R,)."""
+    """One task's labelled rows: `labels` (R,) or (R, L), `predictions` also (R, K), the rest (R,)."""
 
     labels: npt.NDArray[np.float32]
     predictions: npt.NDArray[np.float32]
@@ -94,7 +94,7 @@ def _judge_table(predictor: Predictor, table: pa.Table) -> dict[str, Judged]:
     for position, task in enumerate(predictor.tasks):
         rows = np.flatnonzero(batch.masks[:, position].numpy())
         labels = batch.labels[:, encoder.label_slices[task.name]].numpy()[rows]
-        labels = labels.reshape(predictions[task.name][rows].shape)
+        labels = labels if task.head == "multilabel" else labels[:, 0]
         judged[task.name] = Judged(
             labels, predictions[task.name][rows], weights[rows], users.take(pa.array(rows))
         )

@@ -30,6 +30,8 @@ class ConstantMetrics(TypedDict):
     log_loss: NotRequired[float]
     normalised_gini: NotRequired[float]
     mean_absolute_error: NotRequired[float]
+    root_mean_squared_error: NotRequired[float]
+    accuracy: NotRequired[float]
 
 
 class LabelMetrics(TypedDict):
@@ -52,6 +54,8 @@ class TaskMetrics(TypedDict):
     calibration: NotRequired[float | None]
     normalised_gini: NotRequired[float | None]
     mean_absolute_error: NotRequired[float]
+    root_mean_squared_error: NotRequired[float]
+    accuracy: NotRequired[float]
     calibration_curve: NotRequired[list[CurvePoint]]
     per_label: NotRequired[list[LabelMetrics]]
     constant: NotRequired[ConstantMetrics]
@@ -132,10 +136,52 @@ def multilabel_metrics(
     )
 
 
+def error_metrics(
+    labels: Floats, predictions: Floats, weights: Floats, users: Users, label_names: Sequence[str]
+) -> TaskMetrics:
+    mean = metrics.weighted_mean(labels, weights)
+    return TaskMetrics(
+        rows=len(labels),
+        mean_label=mean,
+        mean_absolute_error=metrics.weighted_mean(np.abs(labels - predictions), weights),
+        root_mean_squared_error=math.sqrt(metrics.weighted_mean((labels - predictions) ** 2, weights)),
+        calibration=_or_none(metrics.calibration(labels, predictions, weights)),
+        calibration_curve=_curve(labels, predictions, weights),
+        constant=ConstantMetrics(
+            prediction=mean,
+            mean_absolute_error=metrics.weighted_mean(np.abs(labels - mean), weights),
+            root_mean_squared_error=math.sqrt(metrics.weighted_mean((labels - mean) ** 2, weights)),
+        ),
+    )
+
+
+def multiclass_metrics(
+    labels: Floats, predictions: Floats, weights: Floats, users: Users, label_names: Sequence[str]
+) -> TaskMetrics:
+    """`predictions` (R, K); the constant's prediction is the share of the most frequent class."""
+    classes = labels.astype(np.int64)
+    shares = np.bincount(classes, weights, predictions.shape[1]) / weights.sum()
+    of_label = np.take_along_axis(predictions, classes[:, None], axis=1)[:, 0]
+    loss = metrics.weighted_mean(-np.log(np.maximum(of_label, metrics.MIN_PROBABILITY)), weights)
+    constant_loss = metrics.weighted_mean(-np.log(shares[classes]), weights)
+    return TaskMetrics(
+        rows=len(labels),
+        accuracy=metrics.weighted_mean((predictions.argmax(axis=1) == classes).astype(np.float64), weights),
+        log_loss=loss,
+        normalised_entropy=loss / constant_loss if constant_loss > metrics.MIN_PROBABILITY else None,
+        constant=ConstantMetrics(
+            prediction=float(shares.max()), accuracy=float(shares.max()), log_loss=constant_loss
+        ),
+    )
+
+
 TASK_METRICS: dict[str, Callable[[Floats, Floats, Floats, Users, Sequence[str]], TaskMetrics]] = {
     "binary": binary_metrics,
     "zero_inflated_lognormal": value_metrics,
     "multilabel": multilabel_metrics,
+    "regression": error_metrics,
+    "ordinal": error_metrics,
+    "multiclass": multiclass_metrics,
 }
 
 

@@ -1,6 +1,6 @@
 """All embedding slots in one table.
 
-Shapes: B = batch, S = slots, D = embedding dim.
+Shapes: B = batch, S = slots, D = embedding dim, C = copies.
 """
 
 from collections.abc import Sequence
@@ -16,28 +16,46 @@ INITIAL_STD = 0.05
 class FusedEmbedding(nn.Module):
     """One table per distinct embedding dim, usually one in all: a single lookup instead of one per field.
 
-    A slot's rows stand in its table from the slot's offset on.
+    A slot's rows stand in its table from the slot's offset on. A slot with C copies has C embeddings per id,
+    such as one per task, side by side in a row of its table: one lookup reads them all.
     """
 
-    def __init__(self, slot_rows: Sequence[int], slot_dims: Sequence[int]) -> None:
+    def __init__(
+        self, slot_rows: Sequence[int], slot_dims: Sequence[int], slot_copies: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
+        kinds = list(zip(slot_dims, slot_copies or [1] * len(slot_dims), strict=True))
         self.output_dim = sum(slot_dims)
+        self.num_copies = max((copies for _, copies in kinds), default=1)
         self.tables = nn.ParameterDict()
         self.slots: dict[str, list[int]] = {}
-        for dim in sorted(set(slot_dims)):
-            slots = [slot for slot, slot_dim in enumerate(slot_dims) if slot_dim == dim]
+        self.copies: dict[str, int] = {}
+        for dim, copies in sorted(set(kinds)):
+            name = f"{dim}x{copies}" if copies > 1 else str(dim)
+            slots = [slot for slot, kind in enumerate(kinds) if kind == (dim, copies)]
             rows = [slot_rows[slot] for slot in slots]
-            self.slots[str(dim)] = slots
-            self.tables[str(dim)] = nn.Parameter(torch.empty(sum(rows), dim).normal_(std=INITIAL_STD))
+            self.slots[name], self.copies[name] = slots, copies
+            self.tables[name] = nn.Parameter(torch.empty(sum(rows), dim * copies).normal_(std=INITIAL_STD))
             offsets = torch.tensor([0, *accumulate(rows[:-1])])
-            self.register_buffer(f"offsets_{dim}", offsets, persistent=False)
+            self.register_buffer(f"offsets_{name}", offsets, persistent=False)
 
     def forward(self, ids: Tensor) -> list[Tensor]:
-        """Maps ids (B, S) to the slots' embeddings side by side, one (B, slots of that dim * D) per table."""
+        """Maps ids (B, S) to the slots' embeddings side by side, one (B, slots of that dim * D) per table.
+
+        Where a slot has copies, (C, B, slots of that dim * D); a slot without is the same in each of them.
+        """
         outputs = []
-        for dim, table in self.tables.items():
-            slots = self.slots[dim]
+        for name, table in self.tables.items():
+            slots = self.slots[name]
             slot_ids = ids if len(slots) == ids.shape[1] else ids[:, slots]
-            rows = slot_ids + self.get_buffer(f"offsets_{dim}")
-            outputs.append(F.embedding(rows, table).flatten(start_dim=1))
+            rows = slot_ids + self.get_buffer(f"offsets_{name}")
+            embedded = F.embedding(rows, table)  # (B, slots, D) or (B, slots, C * D)
+            outputs.append(self._part_copies(embedded, self.copies[name]))
         return outputs
+
+    def _part_copies(self, embedded: Tensor, copies: int) -> Tensor:
+        if self.num_copies == 1:
+            return embedded.flatten(start_dim=1)
+        if copies == 1:
+            return embedded.flatten(start_dim=1).expand(self.num_copies, -1, -1)
+        return torch.unflatten(embedded, 2, (copies, -1)).permute(2, 0, 1, 3).flatten(start_dim=2)

@@ -5,12 +5,13 @@ Shapes: B = batch, I = input dim, H = output dim.
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtl_model.layers.mlp import MLP
+from mtl_model.sharing.sharing import Sharing
 
 
-class SharedBottom(nn.Module):
+class SharedBottom(Sharing):
     """One MLP that all tasks share."""
 
     def __init__(

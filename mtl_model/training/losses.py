@@ -28,22 +28,21 @@ def joint_loss(
     batch: Batch,
     divisors: Tensor,
 ) -> JointLoss:
-    """Sums the tasks' losses, each its rows' sum over `divisors` (T,).
+    """Sums the tasks' losses, each its rows' sum over `divisors` (T,), and the model's penalty.
 
     Every task takes part in every step, also without a labelled row: DDP needs a gradient for each parameter.
     """
-    row_losses = torch.stack(
-        [
-            model.head(task.name).row_losses(logits[task.name], batch.labels[:, label_slices[task.name]])
-            for task in tasks
-        ],
-        dim=1,
-    )  # (B, T)
-    row_losses = row_losses * batch.masks
+    labels = {task.name: batch.labels[:, label_slices[task.name]] for task in tasks}
+    masks = dict(zip(labels, batch.masks.unbind(dim=1), strict=True))
+    by_task = {name: model.head(name).row_losses(logits[name], labels[name]) for name in labels}
+    for name, extra in model.sharing.extra_row_losses(logits, labels, masks).items():
+        by_task[name] = by_task[name] + extra
+    row_losses = torch.stack(list(by_task.values()), dim=1) * batch.masks  # (B, T)
     _refuse_non_finite(row_losses, tasks, batch)
     task_sums = row_losses.sum(dim=0)
     weights = torch.tensor([task.loss_weight for task in tasks], device=task_sums.device)
-    return JointLoss((weights * task_sums / divisors).sum(), task_sums.detach())
+    total = (weights * task_sums / divisors).sum() + model.penalty()
+    return JointLoss(total, task_sums.detach())
 
 
 def count_divisors(labelled_rows: Tensor, world_size: int) -> Tensor:

@@ -69,6 +69,8 @@ def make_examples(num_rows: int, seed: int, first_id: int = 0) -> pa.Table:
     )
     spend = np.where(bought, np.rint(price * 100), 0).astype(np.int64)
     interest = np.stack([users % 3 == column for column in range(3)], axis=1).astype(np.int8)
+    funnel = np.random.default_rng([seed, 1]).random((2, num_rows))
+    clicked, carted = bought | (funnel[0] < 0.3), bought | (funnel[1] < 0.1)
     of_item, of_day, of_campaign = (kinds == kind for kind in ("user_item", "user_day", "user_campaign"))
     return pa.table(
         {
@@ -79,6 +81,11 @@ def make_examples(num_rows: int, seed: int, first_id: int = 0) -> pa.Table:
             "days_since": pa.array(days, mask=rng.random(num_rows) < 0.1),
             "price": pa.array(price, mask=rng.random(num_rows) < 0.1),
             "label_purchase": pa.array(bought.astype(np.int32), mask=~of_item),
+            "label_click": pa.array((clicked | carted).astype(np.int32), mask=~of_item),
+            "label_cart": pa.array(carted.astype(np.int32), mask=~of_item),
+            "label_rating": pa.array(items % 5, mask=~bought),
+            "label_channel": pa.array(users % 3, mask=~of_day),
+            "label_minutes": pa.array(days / 7, mask=~of_campaign),
             "label_spend": pa.array(spend, mask=~of_item),
             "label_interest": pa.array(list(interest), type=pa.list_(pa.int8()), mask=~of_day),
             "label_coupon": pa.array((users % 2).astype(np.int32), mask=~of_campaign),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from mtl_model.config import RESERVED_TASK_NAMES, ModelConfig, NumericStatistics, TrainSpec
 
 TASK = {"name": "click", "head": "binary", "label": "label_click", "loss_weight": 1.0}
+BUY = TASK | {"name": "buy", "label": "label_buy", "depends_on": "click"}
 TRAINING = {
     "num_processes": 2,
     "global_batch_size": 64,
@@ -24,6 +25,14 @@ MODEL: dict[str, Any] = {
     "tower_hidden_dims": [],
     "tasks": [TASK],
     "training": TRAINING,
+}
+HOME: dict[str, Any] = {
+    "name": "home",
+    "num_shared_experts": 1,
+    "num_group_experts": 1,
+    "num_task_experts": 1,
+    "expert_hidden_dims": [8],
+    "feature_gate_rank": 2,
 }
 
 
@@ -43,18 +52,87 @@ MODEL: dict[str, Any] = {
         ),
         pytest.param({"tasks": []}, "at least 1 item", id="no task"),
         pytest.param({"embeding_dim": 4}, "Extra inputs are not permitted", id="unknown key"),
-        pytest.param({"sharing": {"name": "mmo"}}, "'shared_bottom', 'mmoe'", id="unknown sharing"),
+        pytest.param({"sharing": {"name": "mmo"}}, "'omoe', 'mmoe'", id="unknown sharing"),
         pytest.param(
             {"training": TRAINING | {"global_batch_size": 63}}, "multiple of num_processes", id="batch"
         ),
         pytest.param(
             {"training": TRAINING | {"final_learning_rate": 1.0}}, "must not exceed", id="rate rises"
         ),
+        pytest.param({"tasks": [BUY]}, "'click', which is none of the tasks listed before", id="no parent"),
+        pytest.param(
+            {"tasks": [BUY, TASK | {"depends_on": "buy"}]}, "none of the tasks listed before", id="a cycle"
+        ),
+        pytest.param({"tasks": [TASK | {"depends_on": "click"}]}, "none of the tasks", id="own parent"),
+        pytest.param(
+            {"tasks": [TASK | {"head": "regression"}, BUY]}, "must have binary heads", id="no probability"
+        ),
+        pytest.param(
+            {"tasks": [TASK, BUY | {"negatives_sampled": True}]},
+            "buy depends on click: only the first task of a funnel",
+            id="sampled twice",
+        ),
+        pytest.param(
+            {"sharing": {"name": "esmm", "hidden_dims": [8]}},
+            "esmm needs tasks joined by depends_on",
+            id="no funnel",
+        ),
+        pytest.param(
+            {
+                "sharing": {"name": "task_relationship", "hidden_dims": [8], "relationship_weight": 1.0},
+                "tower_hidden_dims": [8],
+            },
+            r"task_relationship has no towers: set tower_hidden_dims to \[\]",
+            id="towers in between",
+        ),
+        pytest.param(
+            {
+                "sharing": {
+                    "name": "stem",
+                    "task_fields": ["user_id", "price"],
+                    "num_shared_experts": 1,
+                    "num_task_experts": 1,
+                    "expert_hidden_dims": [8],
+                }
+            },
+            r"task_fields \['price'\] have no embedding; these have: \['user_id'\]",
+            id="no embedding",
+        ),
+        pytest.param(
+            {"sharing": HOME | {"groups": {"browsing": ["click", "cart"]}}},
+            r"groups must name each task once: the tasks are \['click'\], got \['click', 'cart'\]",
+            id="task of no model",
+        ),
+        pytest.param(
+            {"sharing": HOME | {"groups": {"click": ["click"]}}}, "named like tasks", id="group or task"
+        ),
+        pytest.param(
+            {"tasks": [TASK | {"head": "ordinal"}]},
+            "click has head ordinal and num_classes None",
+            id="classes",
+        ),
+        pytest.param(
+            {"tasks": [TASK | {"num_classes": 3}]}, "has head binary and num_classes 3", id="binary classes"
+        ),
+        pytest.param(
+            {"tasks": [TASK | {"head": "regression", "negatives_sampled": True}]},
+            "knows no negatives",
+            id="no negatives",
+        ),
     ],
 )
 def test_a_wrong_model_is_refused_by_name(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ModelConfig.model_validate(MODEL | change)
+
+
+def test_dependent_tasks_name_their_parents_in_order() -> None:
+    pay = TASK | {"name": "pay", "label": "label_pay", "depends_on": "buy"}
+    sharing = {"name": "aitm", "hidden_dims": [8], "calibrator_weight": 0.5}
+
+    model = ModelConfig.model_validate(MODEL | {"tasks": [TASK, BUY, pay], "sharing": sharing})
+
+    assert list(model.parents.items()) == [("buy", "click"), ("pay", "buy")]
 
 
 def test_every_one_word_attribute_of_a_module_dict_is_reserved() -> None:

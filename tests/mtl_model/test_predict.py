@@ -13,6 +13,8 @@ from mtl_model.data.encode import Encoder
 from mtl_model.model import build_model
 from mtl_model.model_folder import read_vocabularies
 from mtl_model.predict import Predictor
+from tests.mtl_model.conftest import MODEL
+from tests.mtl_model.sharing.build_sharing import SETTINGS
 
 MakePredictor = Callable[[float], Predictor]
 
@@ -63,6 +65,32 @@ def test_a_row_scores_the_same_alone_in_chunks_and_as_a_record_batch(
     for task, predictions in whole.items():
         np.testing.assert_allclose(alone[task], predictions[7:8], rtol=1e-5)
         np.testing.assert_allclose(chunked[task], predictions, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mmoe", "esmm", "aitm"])
+def test_a_funnel_is_corrected_through_its_first_task(make_spec: Callable[..., TrainSpec], kind: str) -> None:
+    """Of 100 rows 10 are clicked, 4 bought; a tenth of the other 90 is kept: the model learns 10/19, 4/19."""
+    sharing = SETTINGS[kind]
+    click, buy = (
+        {"name": name, "head": "binary", "label": f"label_{label}", "loss_weight": 1.0}
+        for name, label in (("click", "click"), ("buy", "purchase"))
+    )
+    tasks = [click | {"negatives_sampled": True}, buy | {"depends_on": "click"}]
+    model = MODEL | {"sharing": sharing, "tower_hidden_dims": [], "tasks": tasks}
+    changes = {"model": model, "label_names": {}, "negative_sampling_rate": 0.1}
+    spec = make_spec(num_rows=20, changes=changes)
+    data = DataSpec(**{name: getattr(spec, name) for name in DataSpec.model_fields})
+    encoder = Encoder(spec.model, data, read_vocabularies(spec.vocabularies))
+    predictor = Predictor(build_model(spec.model, encoder), encoder, data)
+    for task, p in [("click", 10 / 19), ("buy", 4 / 10 if kind == "esmm" else 4 / 19)]:
+        torch.nn.init.zeros_(predictor.model.head(task).linear.weight)
+        torch.nn.init.constant_(predictor.model.head(task).linear.bias, math.log(p / (1 - p)))
+
+    predictions = predictor.predict(pq.read_table(spec.validation_files[0]))
+
+    assert list(predictions) == ["click", "buy", "buy|click"]
+    for name, p in [("click", 0.1), ("buy", 0.04), ("buy|click", 0.4)]:
+        np.testing.assert_allclose(predictions[name], np.full(10, p), rtol=1e-5)
 
 
 def test_no_rows_give_no_predictions(make_predictor: MakePredictor, rows: pa.Table) -> None:

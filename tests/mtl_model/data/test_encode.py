@@ -7,6 +7,7 @@ import pytest
 from mtl_model.config import TrainSpec
 from mtl_model.data.encode import Encoder
 from mtl_model.model_folder import read_vocabularies
+from tests.mtl_model.conftest import MODEL
 
 
 @pytest.fixture
@@ -95,6 +96,43 @@ def test_labels_of_the_wrong_length_are_refused(encoder: Encoder) -> None:
         ValueError, match=r"label_interest must hold 3 values in each row, got lengths \[3, 2\]"
     ):
         encoder.encode(rows(label_interest=[[0, 1, 0], [1, 0], None]))
+
+
+@pytest.mark.parametrize(
+    ("clicks", "impossible"),
+    [
+        pytest.param([1, 1, 0], [], id="buys after clicks"),
+        pytest.param([1, 0, 0], [2], id="buys without a click"),
+        pytest.param([1, None, 0], [2], id="the click is unknown"),
+    ],
+)
+def test_what_depends_on_a_click_cannot_happen_without_it(
+    make_spec: Callable[..., TrainSpec], clicks: list[int | None], impossible: list[int]
+) -> None:
+    click = {"name": "click", "head": "binary", "label": "label_click", "loss_weight": 1.0}
+    buy = click | {"name": "buy", "label": "label_purchase", "depends_on": "click"}
+    model = MODEL | {"tasks": [click, buy]}
+    spec = make_spec(num_rows=10, changes={"model": model, "label_names": {}})
+    encoder = Encoder(spec.model, spec, read_vocabularies(spec.vocabularies))
+    table = rows(label_purchase=[None, 1, 0], label_click=clicks)
+
+    if not impossible:
+        assert encoder.encode(table).labels[:, 1].tolist() == [0, 1, 0]
+        return
+    with pytest.raises(ValueError, match=r"label_purchase is 1 in 1 rows .* example_id \[2\]"):
+        encoder.encode(table)
+
+
+@pytest.mark.parametrize("rating", [-1, 5, 2.5, float("nan")])
+def test_a_class_that_does_not_exist_is_refused(make_spec: Callable[..., TrainSpec], rating: float) -> None:
+    task = {"name": "rating", "head": "ordinal", "label": "label_rating", "loss_weight": 1.0}
+    model = MODEL | {"tasks": [task | {"num_classes": 5}]}
+    spec = make_spec(num_rows=10, changes={"model": model, "label_names": {}})
+    encoder = Encoder(spec.model, spec, read_vocabularies(spec.vocabularies))
+
+    assert encoder.encode(rows(label_rating=[0, None, 4])).labels[:, 0].tolist() == [0, 0, 4]
+    with pytest.raises(ValueError, match="label_rating must be 0 to 4, got"):
+        encoder.encode(rows(label_rating=[0, None, rating]))
 
 
 def test_a_missing_column_is_named(encoder: Encoder) -> None:

@@ -34,5 +34,20 @@ def test_the_gradient_reaches_the_rows_looked_up_and_no_other() -> None:
     assert gradient[:, 0].tolist() == [0, 1, 0, 0, 0, 1]
 
 
+def test_a_slot_with_copies_has_several_embeddings_per_id() -> None:
+    embedding = FusedEmbedding(slot_rows=[3, 4, 2], slot_dims=[2, 5, 2], slot_copies=[3, 1, 3])
+    copied, common = embedding.tables["2x3"], embedding.tables["5"]
+
+    outputs = embedding(torch.tensor([[2, 3, 1], [0, 0, 0]]))
+
+    assert (embedding.output_dim, embedding.num_copies) == (9, 3)
+    by_width = {output.shape[2]: output for output in outputs}
+    assert by_width[4].shape == (3, 2, 4)
+    for copy in range(3):
+        columns = slice(2 * copy, 2 * copy + 2)
+        assert torch.equal(by_width[4][copy, 0], torch.cat([copied[2, columns], copied[4, columns]]))
+        assert torch.equal(by_width[5][copy], common[torch.tensor([3, 0])])
+
+
 def test_no_slots_give_no_embeddings() -> None:
     assert FusedEmbedding(slot_rows=[], slot_dims=[])(torch.empty(4, 0, dtype=torch.int64)) == []

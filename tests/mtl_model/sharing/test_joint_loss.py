@@ -1,0 +1,139 @@
+"""The joint model with every way of sharing: losses, gradients, ranks."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from mtl_model.config import TrainSpec
+from mtl_model.data.encode import Batch, Encoder
+from mtl_model.model import build_model
+from mtl_model.model_folder import read_vocabularies
+from mtl_model.training.losses import count_divisors, joint_loss
+from tests.mtl_model.sharing.build_sharing import SETTINGS
+
+MakeSpec = Callable[[str], TrainSpec]
+STEPS_ON_RANKS = Path(__file__).parents[1] / "training" / "steps_on_ranks.py"
+WITH_LOSSES_OF_THEIR_OWN = ("l2_tied", "task_relationship", "esmm", "escm2_ipw", "escm2_dr", "aitm")
+
+
+class Setting:
+    """A fresh model and the examples of one file."""
+
+    def __init__(self, spec: TrainSpec) -> None:
+        self.tasks = spec.model.tasks
+        self.encoder = Encoder(spec.model, spec, read_vocabularies(spec.vocabularies))
+        self.model = build_model(spec.model, self.encoder)
+        self.batch = self.encoder.encode(pq.read_table(spec.train_files[0]))
+
+    def loss(self, batch: Batch, divisors: Tensor | None = None) -> Tensor:
+        if divisors is None:
+            divisors = count_divisors(batch.masks.sum(dim=0), world_size=1)
+        logits = self.model(batch.ids, batch.numbers)
+        slices = self.encoder.label_slices
+        return joint_loss(self.model, self.tasks, slices, logits, batch, divisors).total
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("num_rows", [0, 1, 50])
+def test_every_weight_gets_a_finite_gradient(make_funnel_spec: MakeSpec, kind: str, num_rows: int) -> None:
+    setting = Setting(make_funnel_spec(kind))
+
+    torch.autograd.backward(setting.loss(setting.batch.take(slice(num_rows))))
+
+    for name, weight in setting.model.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_the_ranks_mean_is_the_loss_of_the_global_batch(make_funnel_spec: MakeSpec, kind: str) -> None:
+    setting = Setting(make_funnel_spec(kind))
+    shares = [setting.batch.take(slice(0, 13)), setting.batch.take(slice(13, None))]
+    divisors = count_divisors(setting.batch.masks.sum(dim=0), world_size=2)
+
+    ranks = [setting.loss(share, divisors) for share in shares]
+
+    torch.testing.assert_close(torch.stack(ranks).mean(), setting.loss(setting.batch))
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_rows_without_any_label_cost_the_penalty_alone(make_funnel_spec: MakeSpec, kind: str) -> None:
+    setting = Setting(make_funnel_spec(kind))
+    unlabelled = setting.batch._replace(masks=torch.zeros_like(setting.batch.masks))
+
+    loss = setting.loss(unlabelled)
+
+    torch.testing.assert_close(loss, torch.as_tensor(setting.model.penalty(), dtype=torch.float32))
+
+
+def test_esmm_trains_click_and_what_follows_on_all_rows(make_funnel_spec: MakeSpec) -> None:
+    setting = Setting(make_funnel_spec("esmm"))
+    batch = setting.batch
+    hidden = setting.model.sharing(torch.cat([*setting.model.embedding(batch.ids), batch.numbers], dim=1))
+    factors = {
+        task: setting.model.heads[task](setting.model.towers[task](rows))[:, 0].sigmoid()
+        for task, rows in hidden.items()
+    }
+
+    loss = setting.loss(batch._replace(masks=batch.masks * torch.tensor([1.0, 1.0, 1.0, 0.0])))
+
+    rows = batch.masks[:, 0].bool()
+    click, cart, buy = (factors[task][rows] for task in ("click", "cart", "buy"))
+    expected = torch.zeros(())
+    for column, (weight, probabilities) in enumerate(
+        [(1.0, click), (0.5, click * cart), (2.0, click * cart * buy)]
+    ):
+        labels = batch.labels[rows, column]
+        expected = expected + weight * F.binary_cross_entropy(probabilities, labels)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_single_task_twins_have_no_weight_in_common(make_funnel_spec: MakeSpec) -> None:
+    setting = Setting(make_funnel_spec("single_task"))
+    readers = {name: torch.zeros_like(weight) for name, weight in setting.model.named_parameters()}
+
+    for task in setting.tasks:
+        setting.model.zero_grad()
+        logits = setting.model(setting.batch.ids, setting.batch.numbers)[task.name]
+        torch.autograd.backward((logits * torch.randn_like(logits)).sum())
+        for name, weight in setting.model.named_parameters():
+            if weight.grad is not None:
+                readers[name] += weight.grad != 0
+
+    assert {int(count.max()) for count in readers.values()} == {1}
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(make_funnel_spec: MakeSpec, tmp_path: Path) -> None:
+    """All ways of sharing with losses of their own, in one launch each."""
+    for kind in WITH_LOSSES_OF_THEIR_OWN:
+        (tmp_path / f"{kind}.json").write_text(make_funnel_spec(kind).model_dump_json())
+
+    for count in (1, 2):
+        paths = [
+            path
+            for kind in WITH_LOSSES_OF_THEIR_OWN
+            for path in (tmp_path / f"{kind}.json", tmp_path / f"{kind}-{count}.safetensors")
+        ]
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command = [*launcher, "--nproc-per-node", str(count), str(STEPS_ON_RANKS), *map(str, paths)]
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert completed.returncode == 0, completed.stderr
+
+    for kind in WITH_LOSSES_OF_THEIR_OWN:
+        alone, two = (
+            {
+                f"{kind} {name}": weight
+                for name, weight in load_file(tmp_path / f"{kind}-{count}.safetensors").items()
+            }
+            for count in (1, 2)
+        )
+        torch.testing.assert_close(two, alone, rtol=1e-4, atol=1e-5)
