@@ -33,7 +33,9 @@ TASK_METRICS = Table(
         Column("role", "string", "candidate, serving or constant"),
         Column("task", "string", "the task"),
         Column(
-            "metric", "string", "auc, gauc, log_loss, normalised_entropy, calibration, normalised_gini ..."
+            "metric",
+            "string",
+            "auc with its 95% interval (auc_low, auc_high), gauc, log_loss, calibration ...",
         ),
         Column("value", "double", "the metric's value; null where it is not defined"),
         Column("example_count", "long", "labelled examples"),

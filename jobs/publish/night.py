@@ -15,7 +15,8 @@ from jobs.publish.shelves import Shelf, sample_shelves
 from jobs.stage import Run
 
 _SHOWN_METRICS = (
-    "auc", "gauc", "log_loss", "normalised_entropy", "calibration", "normalised_gini", "mean_absolute_error",
+    "auc", "auc_low", "auc_high", "gauc", "log_loss", "normalised_entropy", "calibration", "normalised_gini",
+    "mean_absolute_error", "root_mean_squared_error", "accuracy",
 )  # fmt: skip
 _RECALL_DAYS = timedelta(days=7)
 

@@ -21,7 +21,7 @@ from jobs.stage import RowCounts, Run, stage_main
 logger = logging.getLogger(__name__)
 
 # How far from 1 (calibration) a metric may be, or whether more is better, to be called better in the report.
-_LESS_IS_BETTER = {"log_loss", "normalised_entropy", "mean_absolute_error"}
+_LESS_IS_BETTER = {"log_loss", "normalised_entropy", "mean_absolute_error", "root_mean_squared_error"}
 
 
 def write_report(run: Run, lake: Lake) -> RowCounts:
@@ -82,7 +82,7 @@ def learning_curves(night: Night) -> list[Plot]:
     losses = {
         "all tasks, weighted": [row["loss"] for row in night.history],
         **{
-            task: [row["task_losses"].get(task) or math.nan for row in night.history]  # 0: no labelled row
+            task: [row["task_losses"].get(task) or math.nan for row in night.history]  # None: no labelled row
             for task in night.history[-1]["task_losses"]
         },
     }

@@ -3,6 +3,7 @@
 Shapes: R = rows. A metric without a meaning (one class only, nothing sold) is nan.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,22 @@ def auc(labels: Floats, predictions: Floats, weights: Floats) -> float:
     """The probability that a positive is ranked above a negative; a tie counts half."""
     aucs = group_aucs(labels, predictions, np.zeros(len(labels), dtype=np.int64), weights).aucs
     return float(aucs[0]) if len(aucs) else float("nan")
+
+
+def auc_interval(auc: float, positive_count: int, negative_count: int) -> tuple[float, float]:
+    """The 95% confidence interval of an AUC measured on so many rows, within 0 to 1; NaN where it is NaN.
+
+    Its standard error is that of Hanley and McNeil (1982, doi.org/10.1148/radiology.143.1.7063747):
+    SE^2 = (A (1 - A) + (P - 1) (Q1 - A^2) + (N - 1) (Q2 - A^2)) / (P N) with Q1 = A / (2 - A) and
+    Q2 = 2 A^2 / (1 + A).
+    """
+    if not positive_count or not negative_count:
+        return float("nan"), float("nan")
+    of_positives = (positive_count - 1) * (auc / (2 - auc) - auc**2)
+    of_negatives = (negative_count - 1) * (2 * auc**2 / (1 + auc) - auc**2)
+    variance = (auc * (1 - auc) + of_positives + of_negatives) / (positive_count * negative_count)
+    margin = 1.96 * math.sqrt(max(variance, 0.0))
+    return max(auc - margin, 0.0), min(auc + margin, 1.0)
 
 
 def gauc(labels: Floats, predictions: Floats, users: npt.NDArray[np.int64], weights: Floats) -> float:

@@ -48,6 +48,8 @@ class TaskMetrics(TypedDict):
     positives: NotRequired[int]
     mean_label: NotRequired[float]
     auc: NotRequired[float | None]
+    auc_low: NotRequired[float | None]
+    auc_high: NotRequired[float | None]
     gauc: NotRequired[float | None]
     log_loss: NotRequired[float]
     normalised_entropy: NotRequired[float | None]
@@ -66,11 +68,16 @@ def binary_metrics(
 ) -> TaskMetrics:
     base_rate = metrics.weighted_mean(labels, weights)
     constant = np.full(len(labels), base_rate)
+    positives = int(labels.sum())
+    auc = metrics.auc(labels, predictions, weights)
+    low, high = metrics.auc_interval(auc, positives, len(labels) - positives)
     return TaskMetrics(
         rows=len(labels),
-        positives=int(labels.sum()),
+        positives=positives,
         mean_label=base_rate,
-        auc=_or_none(metrics.auc(labels, predictions, weights)),
+        auc=_or_none(auc),
+        auc_low=_or_none(low),
+        auc_high=_or_none(high),
         gauc=_or_none(metrics.gauc(labels, predictions, users, weights)),
         log_loss=metrics.log_loss(labels, predictions, weights),
         normalised_entropy=_or_none(metrics.normalised_entropy(labels, predictions, weights)),

@@ -107,3 +107,20 @@ def test_the_calibration_curve_has_bins_of_equal_weight() -> None:
     curve = metrics.calibration_curve(labels, predictions, ONES, num_bins=2)
 
     np.testing.assert_allclose(curve, [[0.15, 0.0, 2.0], [0.8, 1.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("auc", "positives", "negatives", "low", "high"),
+    [
+        pytest.param(0.75, 10, 20, 0.5515, 0.9485, id="by hand"),
+        pytest.param(0.75, 1000, 2000, 0.7305, 0.7695, id="more rows, a narrower interval"),
+        pytest.param(0.95, 3, 3, 0.7444, 1.0, id="no further than 1"),
+        pytest.param(1.0, 5, 5, 1.0, 1.0, id="all in order"),
+    ],
+)
+def test_the_interval_of_an_auc(auc: float, positives: int, negatives: int, low: float, high: float) -> None:
+    assert metrics.auc_interval(auc, positives, negatives) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_an_auc_of_one_class_has_no_interval() -> None:
+    assert np.isnan(metrics.auc_interval(float("nan"), 0, 5)).all()
