@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -21,6 +19,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from mtl_model.balancing.config import BalancingConfig, PlainBalancingConfig
+from mtl_model.strict_model import StrictModel as StrictModel
 
 LOWER_CASE_WORDS = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -33,12 +34,6 @@ RESERVED_TASK_NAMES = re.compile(
 HeadName = Literal["binary", "zero_inflated_lognormal", "multilabel"]
 ReaderName = Literal["arrow", "petastorm"]
 HiddenDims = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-
-
-class StrictModel(BaseModel):
-    """Immutable, and an unknown key is an error: a misspelled setting must not be ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class IdField(StrictModel):
@@ -134,7 +129,11 @@ class TrainingConfig(StrictModel):
 
 
 class ModelConfig(StrictModel):
-    """The joint model: fields -> embeddings and numbers -> sharing -> a tower and a head per task."""
+    """The joint model: fields -> embeddings and numbers -> sharing -> a tower and a head per task.
+
+    `balancing` works on losses that have their `loss_weight` already. Some methods undo any scale, and so
+    `loss_weight` too: imtl_g, nash_mtl and famo at once, uncertainty, imtl_l and gradnorm as they learn.
+    """
 
     embedding_dim: PositiveInt
     fields: Annotated[tuple[InputField, ...], Field(min_length=1)]
@@ -142,6 +141,7 @@ class ModelConfig(StrictModel):
     tower_hidden_dims: tuple[PositiveInt, ...]
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
+    balancing: BalancingConfig = PlainBalancingConfig(name="fixed")
     training: TrainingConfig
 
     @property
@@ -191,7 +191,7 @@ class DataSpec(StrictModel):
     """What a model must know about its data in order to read it again when it serves."""
 
     numeric_statistics: dict[str, NumericStatistics]
-    label_names: dict[str, tuple[str, ...]] = {}
+    label_names: dict[str, tuple[str, ...]] = Field(default={})
     negative_sampling_rate: Annotated[float, Field(gt=0.0, le=1.0)]
 
 
