@@ -9,9 +9,7 @@ principal component; components that are nothing but rounding are left out.
 import numpy as np
 
 from mtl_model.balancing.balancer import FloatMatrix, FloatVector
-from mtl_model.balancing.gradient_aggregator import GradientAggregator
-
-ROUNDING = float(np.finfo(np.float32).eps)  # of the gradients
+from mtl_model.balancing.gradient_aggregator import ROUNDING, GradientAggregator
 
 
 class AlignedMTL(GradientAggregator):

@@ -15,10 +15,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from mtl_model.balancing.balancer import FloatMatrix, FloatVector
-from mtl_model.balancing.gradient_aggregator import GradientAggregator, square_root
+from mtl_model.balancing.gradient_aggregator import ROUNDING, GradientAggregator, square_root
 from mtl_model.balancing.mgda import shortest_in_hull
-
-ROUNDING = float(np.finfo(np.float32).eps)  # of the gradients
 
 
 class CAGrad(GradientAggregator):

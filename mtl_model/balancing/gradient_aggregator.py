@@ -9,6 +9,9 @@ import numpy as np
 
 from mtl_model.balancing.balancer import Balancer, FloatMatrix, FloatVector, TaskSignals
 
+ROUNDING = float(np.finfo(np.float32).eps)  # of the gradients
+RIDGE = 1e-12  # on cosines
+
 
 class GradientAggregator(Balancer):
     """Weighs only what the tasks share: towers and heads are trained on their own task's loss."""
@@ -31,7 +34,13 @@ class GradientAggregator(Balancer):
 
 
 def square_root(gram: FloatMatrix) -> FloatMatrix:
-    """L (T, T) with L^T L = G: its columns have the gradients' lengths and angles. Also for a singular G."""
-    values, vectors = np.linalg.eigh(gram)
-    root: FloatMatrix = np.sqrt(values.clip(min=0.0))[:, None] * vectors.T
+    """L (T, T) with L^T L = G: its columns have the gradients' lengths and angles. Never singular.
+
+    Directions in which gradients differ by no more than rounding get the length of the ridge, next to none:
+    a method would stretch them without limit.
+    """
+    norms = np.sqrt(np.diag(gram))
+    values, vectors = np.linalg.eigh(gram / np.outer(norms, norms))
+    values = np.where(values > ROUNDING * values[-1], values, 0.0) + RIDGE
+    root: FloatMatrix = np.sqrt(values)[:, None] * vectors.T * norms
     return root

@@ -9,9 +9,7 @@ weight is negative; where some are, the paper's sum may pass through 0 and turn 
 import numpy as np
 
 from mtl_model.balancing.balancer import FloatMatrix, FloatVector
-from mtl_model.balancing.gradient_aggregator import GradientAggregator
-
-ROUNDING = float(np.finfo(np.float32).eps)  # of the gradients
+from mtl_model.balancing.gradient_aggregator import ROUNDING, GradientAggregator
 
 
 class IMTLG(GradientAggregator):

@@ -14,7 +14,6 @@ import numpy as np
 from mtl_model.balancing.balancer import FloatMatrix, FloatVector
 from mtl_model.balancing.gradient_aggregator import GradientAggregator, square_root
 
-RIDGE = 1e-10  # bounds a where gradients cancel each other
 MAX_STEPS = 500
 NEAR, CONVERGED = 0.25, 1e-11
 
@@ -30,7 +29,7 @@ def bargain(gram: FloatMatrix) -> FloatVector:
     """Solves G a = 1 / a for a > 0 (T,), by the gradients' cosines: a_t |g_t| does not depend on |g_t|."""
     norms = np.sqrt(np.diag(gram))
     root = square_root(gram / np.outer(norms, norms))
-    cosines = root.T @ root + RIDGE * np.eye(len(gram))  # positive definite also after rounding
+    cosines = root.T @ root
     scaled = np.ones(len(gram))
     for _ in range(MAX_STEPS):
         gradient = cosines @ scaled - 1 / scaled
