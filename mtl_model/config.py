@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from mtl_model.balancing.config import BalancingConfig, PlainBalancingConfig
 from mtl_model.sharing.config import SharingConfig
 from mtl_model.strict_model import StrictModel as StrictModel
 
@@ -132,7 +133,11 @@ class TrainingConfig(StrictModel):
 
 
 class ModelConfig(StrictModel):
-    """The joint model: fields -> embeddings and numbers -> sharing -> a tower and a head per task."""
+    """The joint model: fields -> embeddings and numbers -> sharing -> a tower and a head per task.
+
+    `balancing` works on losses that have their `loss_weight` already. Some methods undo any scale, and so
+    `loss_weight` too: imtl_g, nash_mtl and famo at once, uncertainty, imtl_l and gradnorm as they learn.
+    """
 
     embedding_dim: PositiveInt
     fields: Annotated[tuple[InputField, ...], Field(min_length=1)]
@@ -140,6 +145,7 @@ class ModelConfig(StrictModel):
     tower_hidden_dims: tuple[PositiveInt, ...]
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
+    balancing: BalancingConfig = PlainBalancingConfig(name="fixed")
     training: TrainingConfig
 
     @property

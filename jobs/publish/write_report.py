@@ -82,7 +82,7 @@ def learning_curves(night: Night) -> list[Plot]:
     losses = {
         "all tasks, weighted": [row["loss"] for row in night.history],
         **{
-            task: [row["task_losses"].get(task) or math.nan for row in night.history]  # None: no labelled row
+            task: [row["task_losses"].get(task) or math.nan for row in night.history]  # null: no labelled row
             for task in night.history[-1]["task_losses"]
         },
     }

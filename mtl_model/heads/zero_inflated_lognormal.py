@@ -45,6 +45,13 @@ class ZeroInflatedLognormalHead(nn.Module):
         happened = F.binary_cross_entropy_with_logits(logit, (~nothing).float(), reduction="none")
         return happened + torch.where(nothing, 0.0, density)
 
+    def least_row_losses(self, labels: Tensor) -> Tensor:
+        """The least that `row_losses` can be, below 0 for small values: p = 1, mu = log y, least sigma."""
+        values = labels[:, 0] / MINOR_UNITS
+        log_values = torch.log(torch.where(values > 0, values, 1.0))
+        least = log_values + math.log(MIN_SIGMA) + 0.5 * math.log(2 * math.pi)
+        return torch.where(values > 0, least, 0.0)
+
     def predict(self, logits: Tensor, log_sampling_rate: float) -> Tensor:
         """Maps logits (B, 3) to expected values in minor units (B,)."""
         logit, mu, sigma = _split(logits)

@@ -9,16 +9,23 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
+from mtl_model.balancing.balancer import Balancer
 from mtl_model.model_folder import verify_manifest, write_manifest
 
 logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, optimizer: optim.Optimizer, spec_digest: str
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: optim.Optimizer,
+    balancer: Balancer,
+    spec_digest: str,
 ) -> None:
     """Writes the state after `step` steps, then removes the older one."""
     partial = folder / "partial"
@@ -26,7 +33,9 @@ def save_checkpoint(
     partial.mkdir(parents=True)
     save_file(model.state_dict(), partial / "model.safetensors")
     save_file(_optimizer_tensors(model, optimizer), partial / "optimizer.safetensors")
-    (partial / "state.json").write_text(json.dumps({"step": step, "spec_digest": spec_digest}))
+    balance = {name: values.tolist() for name, values in balancer.state.items()}
+    state = {"step": step, "spec_digest": spec_digest, "balancer": balance}
+    (partial / "state.json").write_text(json.dumps(state))
     write_manifest(partial)
     older = list(folder.glob("step-*"))
     partial.rename(folder / f"step-{step:08d}")
@@ -34,7 +43,9 @@ def save_checkpoint(
         shutil.rmtree(path)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: optim.Optimizer, spec_digest: str) -> int:
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: optim.Optimizer, balancer: Balancer, spec_digest: str
+) -> int:
     """Restores the newest state of this very training and returns its step; 0 where there is none."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
@@ -48,6 +59,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: optim.Optimizer, 
             continue
         model.load_state_dict(load_file(path / "model.safetensors"))
         _restore_optimizer(model, optimizer, load_file(path / "optimizer.safetensors"))
+        balancer.state = {name: np.array(values) for name, values in state["balancer"].items()}
         return int(state["step"])
     return 0
 

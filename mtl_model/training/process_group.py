@@ -1,14 +1,14 @@
 """Who this process is among those that torchrun started; NCCL on GPUs, gloo on CPUs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class ProcessGroup(NamedTuple):
@@ -25,6 +25,16 @@ class ProcessGroup(NamedTuple):
         if dist.is_initialized():
             dist.all_reduce(tensor)
         return tensor
+
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Gives every rank the mean of the ranks' gradients, as DDP does: a training outside DDP needs it."""
+        if not dist.is_initialized():
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        sums = [dist.all_reduce(gradient, async_op=True) for gradient in gradients]
+        for gradient, work in zip(gradients, sums, strict=True):
+            work.wait()
+            gradient /= self.world_size
 
     def gather(self, item: Any) -> list[Any] | None:
         """Every rank's item in rank order, on rank 0; None elsewhere."""

@@ -15,12 +15,13 @@ logger = logging.getLogger(__name__)
 
 
 class StepReport(NamedTuple):
-    """Means since the last report, over all ranks."""
+    """Means since the last report, over all ranks; None for a task that had no labelled row."""
 
     step: int
     epoch: int
     loss: float
-    task_losses: dict[str, float]
+    task_losses: dict[str, float | None]
+    task_weights: dict[str, float | None]
     learning_rate: float
     rows_per_second: float
 
@@ -64,9 +65,15 @@ class ProgressReporter:
         self.tensorboard.add_scalar("loss", report.loss, report.step)
         self.tensorboard.add_scalar("learning_rate", report.learning_rate, report.step)
         self.tensorboard.add_scalar("rows_per_second", report.rows_per_second, report.step)
-        for task, loss in report.task_losses.items():
-            self.tensorboard.add_scalar(f"loss/{task}", loss, report.step)
-        losses = " ".join(f"{task} {loss:.4f}" for task, loss in report.task_losses.items())
+        for name, values in (("loss", report.task_losses), ("weight", report.task_weights)):
+            for task, value in values.items():
+                if value is not None:
+                    self.tensorboard.add_scalar(f"{name}/{task}", value, report.step)
+        losses = ", ".join(
+            f"{task} {loss:.4f} x {report.task_weights[task]:.3g}"
+            for task, loss in report.task_losses.items()
+            if loss is not None
+        )
         text = f"epoch {report.epoch} loss {report.loss:.4f} ({losses}) {report.rows_per_second:,.0f} rows/s"
         if self.bar.disable:
             logger.info("step %d of %d, %s", report.step, self.total_steps, text)

@@ -11,6 +11,7 @@ import gc
 import hashlib
 import json
 import logging
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.distributed.elastic.multiprocessing.errors import record
 from torch.nn.parallel import DistributedDataParallel
 
+from mtl_model.balancing.task_balancing import TaskBalancing
 from mtl_model.config import DataSpec, TrainSpec
 from mtl_model.data.batches import count_steps, load_reader, shuffled_batches
 from mtl_model.data.encode import Batch, Encoder
@@ -35,7 +37,7 @@ from mtl_model.model_folder import ModelDescription, read_vocabularies, write_ma
 from mtl_model.predict import Predictor
 from mtl_model.seeds import derive_seed
 from mtl_model.training.checkpoint import load_checkpoint, save_checkpoint
-from mtl_model.training.losses import count_divisors, joint_loss
+from mtl_model.training.losses import JointLoss, count_divisors, joint_loss
 from mtl_model.training.optimizer import build_optimizer, learning_rate_at, set_learning_rate
 from mtl_model.training.process_group import ProcessGroup, join_process_group
 from mtl_model.training.progress import ProgressReporter, StepReport
@@ -56,16 +58,24 @@ class Pass(NamedTuple):
 
 
 class Window:
-    """Sums since the last report: rows and labelled rows of all ranks, losses of this one."""
+    """Sums since the last report, of all ranks but for the losses, which are of this one.
+
+    A task's weight counts in the steps where it has labelled rows.
+    """
 
     def __init__(self, counts: Tensor) -> None:
         self.counts = torch.zeros_like(counts)
         self.task_sums = torch.zeros_like(counts[1:])
+        self.weight_sums = torch.zeros_like(counts[1:])
+        self.labelled_steps = torch.zeros_like(counts[1:])
         self.started = time.perf_counter()
 
-    def add(self, counts: Tensor, task_sums: Tensor) -> None:
+    def add(self, counts: Tensor, task_sums: Tensor, weights: Tensor) -> None:
+        labelled = counts[1:] > 0
         self.counts += counts
         self.task_sums += task_sums
+        self.weight_sums += weights * labelled
+        self.labelled_steps += labelled
 
 
 class Trainer:
@@ -80,7 +90,8 @@ class Trainer:
         self.encoder = Encoder(spec.model, self.data, read_vocabularies(spec.vocabularies))
         self.model = build_model(spec.model, self.encoder).to(group.device)
         self.wrapped: nn.Module = self.model
-        if group.world_size > 1:
+        self.balancing = TaskBalancing(self.model, spec.model, group)
+        if group.world_size > 1 and not self.balancing.balancer.reads_gradients:
             self.wrapped = DistributedDataParallel(
                 self.model, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
@@ -91,7 +102,10 @@ class Trainer:
         self.train_steps = sum(one_pass.num_steps for one_pass in self.passes if not one_pass.is_final)
 
     def run(self) -> None:
-        done = load_checkpoint(self.work_dir / "checkpoints", self.model, self.optimizer, self.spec_digest)
+        balancer = self.balancing.balancer
+        done = load_checkpoint(
+            self.work_dir / "checkpoints", self.model, self.optimizer, balancer, self.spec_digest
+        )
         logger.info("training on %d files from step %d", len(self.spec.train_files), done)
         self.group.barrier()
         self.work_dir.mkdir(parents=True, exist_ok=True)
@@ -151,9 +165,8 @@ class Trainer:
                     reporter.report(report)
                 window = Window(window.counts)
             if step % self.training.checkpoint_every_steps == 0 and self.group.is_main:
-                save_checkpoint(
-                    self.work_dir / "checkpoints", step, self.model, self.optimizer, self.spec_digest
-                )
+                folder, balancer = self.work_dir / "checkpoints", self.balancing.balancer
+                save_checkpoint(folder, step, self.model, self.optimizer, balancer, self.spec_digest)
 
     def _batches(self, one_pass: Pass) -> Iterator[Batch]:
         rank, world_size = self.group.rank, self.group.world_size
@@ -163,20 +176,27 @@ class Trainer:
         row_seed = derive_seed(seed, epoch, rank)
         return shuffled_batches(tables, self.encoder, self.rank_batch_size, one_pass.num_steps, row_seed)
 
-    def train_step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
-        """Returns the counts of all ranks and this rank's summed losses per task."""
+    def train_step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the counts of all ranks, this rank's summed losses and the weights per task."""
         counts = self.group.all_reduce(self._count_rows(batch))
-        divisors = count_divisors(counts[1:], self.group.world_size)
-        torch.manual_seed(derive_seed(self.training.seed, step, self.group.rank))  # of the dropout masks
-        logits = self.wrapped(batch.ids, batch.numbers)
-        loss = joint_loss(self.model, self.tasks, self.encoder.label_slices, logits, batch, divisors)
+        loss = self._joint_loss(batch, counts[1:], step)
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss.total)
+        weights = self.balancing.backward(loss, counts[1:], step)
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
         set_learning_rate(self.optimizer, learning_rate_at(step - 1, self.train_steps, self.training))
         self.optimizer.step()
-        return counts, loss.task_sums
+        if self.balancing.balancer.reads_losses_after:
+            with torch.no_grad():
+                loss_after = self._joint_loss(batch, counts[1:], step)
+            self.balancing.observe_losses_after(loss_after, counts[1:])
+        return counts, loss.task_sums, weights
+
+    def _joint_loss(self, batch: Batch, labelled_rows: Tensor, step: int) -> JointLoss:
+        divisors = count_divisors(labelled_rows, self.group.world_size)
+        torch.manual_seed(derive_seed(self.training.seed, step, self.group.rank))  # of the dropout masks
+        logits = self.wrapped(batch.ids, batch.numbers)
+        return joint_loss(self.model, self.tasks, self.encoder.label_slices, logits, batch, divisors, step)
 
     def _count_rows(self, batch: Batch | None) -> Tensor:
         """The number of rows, then of labelled rows per task: (1 + T,)."""
@@ -188,16 +208,25 @@ class Trainer:
 
     def _report(self, window: Window, step: int, epoch: int) -> StepReport:
         task_sums = self.group.all_reduce(window.task_sums)
-        means = (task_sums / window.counts[1:].clamp(min=1)).tolist()
+        losses = self._name_tasks(task_sums / window.counts[1:])
         seconds = time.perf_counter() - window.started
         return StepReport(
             step=step,
             epoch=epoch,
-            loss=sum(task.loss_weight * mean for task, mean in zip(self.tasks, means, strict=True)),
-            task_losses={task.name: mean for task, mean in zip(self.tasks, means, strict=True)},
+            loss=sum(task.loss_weight * (losses[task.name] or 0.0) for task in self.tasks),
+            task_losses=losses,
+            task_weights=self._name_tasks(window.weight_sums / window.labelled_steps),
             learning_rate=self.optimizer.param_groups[0]["lr"],
             rows_per_second=window.counts[0].item() / seconds,
         )
+
+    def _name_tasks(self, means: Tensor) -> dict[str, float | None]:
+        """Means (T,) by task, None in the place of 0 / 0: no labelled row."""
+        values = means.tolist()
+        return {
+            task.name: None if math.isnan(value) else value
+            for task, value in zip(self.tasks, values, strict=True)
+        }
 
     def _judge(self) -> None:
         """Writes metrics.json, of the model as it is now on rows that it has not seen, and its weights."""

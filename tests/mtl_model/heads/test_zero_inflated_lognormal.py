@@ -51,5 +51,18 @@ def test_sigma_is_clipped() -> None:
     )
 
 
+@pytest.mark.parametrize("label", [0.0, 1.0, 250.0])
+def test_the_least_loss_is_reached_by_the_best_logits_only(label: float) -> None:
+    labels = torch.tensor([[label]])
+    happened = 50.0 if label else -50.0
+    log_value = math.log(label / 100) if label else 0.0
+
+    best = HEAD.row_losses(logits(happened, log_value, 0.001), labels)
+    others = [HEAD.row_losses(logits(happened, log_value + 0.1, sigma), labels) for sigma in (0.05, 1.0)]
+
+    torch.testing.assert_close(HEAD.least_row_losses(labels), best)
+    assert all((other >= best).all() for other in others)
+
+
 def test_a_label_that_is_not_a_number_reaches_the_loss() -> None:
     assert torch.isnan(HEAD.row_losses(logits(0.0, 0.0, 1.0), torch.tensor([[float("nan")]]))).all()

@@ -38,7 +38,8 @@ class Setting:
             divisors = count_divisors(batch.masks.sum(dim=0), world_size=1)
         logits = self.model(batch.ids, batch.numbers)
         slices = self.encoder.label_slices
-        return joint_loss(self.model, self.tasks, slices, logits, batch, divisors).total
+        loss = joint_loss(self.model, self.tasks, slices, logits, batch, divisors, step=1)
+        return torch.stack(loss.task_losses).sum() + loss.penalty
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -117,14 +118,12 @@ def test_two_processes_take_the_steps_of_one(make_funnel_spec: MakeSpec, tmp_pat
     for kind in WITH_LOSSES_OF_THEIR_OWN:
         (tmp_path / f"{kind}.json").write_text(make_funnel_spec(kind).model_dump_json())
 
+    specs = [str(tmp_path / f"{kind}.json") for kind in WITH_LOSSES_OF_THEIR_OWN]
     for count in (1, 2):
-        paths = [
-            path
-            for kind in WITH_LOSSES_OF_THEIR_OWN
-            for path in (tmp_path / f"{kind}.json", tmp_path / f"{kind}-{count}.safetensors")
-        ]
+        output = tmp_path / str(count)
+        output.mkdir()
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command = [*launcher, "--nproc-per-node", str(count), str(STEPS_ON_RANKS), *map(str, paths)]
+        command = [*launcher, "--nproc-per-node", str(count), str(STEPS_ON_RANKS), str(output), *specs]
         completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert completed.returncode == 0, completed.stderr
 
@@ -132,7 +131,7 @@ def test_two_processes_take_the_steps_of_one(make_funnel_spec: MakeSpec, tmp_pat
         alone, two = (
             {
                 f"{kind} {name}": weight
-                for name, weight in load_file(tmp_path / f"{kind}-{count}.safetensors").items()
+                for name, weight in load_file(tmp_path / str(count) / f"{kind}.safetensors").items()
             }
             for count in (1, 2)
         )

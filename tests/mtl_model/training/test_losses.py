@@ -25,7 +25,7 @@ class Setting:
         logits = self.model(batch.ids, batch.numbers)
         if divisors is None:
             divisors = count_divisors(batch.masks.sum(dim=0), world_size=1)
-        return joint_loss(self.model, self.tasks, self.encoder.label_slices, logits, batch, divisors)
+        return joint_loss(self.model, self.tasks, self.encoder.label_slices, logits, batch, divisors, step=5)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_each_task_is_the_mean_over_its_labelled_rows(setting: Setting) -> None:
             expected + task.loss_weight * setting.model.head(task.name).row_losses(logits, labels).mean()
         )
 
-    torch.testing.assert_close(setting.loss(batch).total, expected)
+    torch.testing.assert_close(sum(setting.loss(batch).task_losses), expected)
 
 
 def test_a_task_without_a_label_adds_nothing_and_keeps_its_gradient(setting: Setting) -> None:
@@ -53,7 +53,7 @@ def test_a_task_without_a_label_adds_nothing_and_keeps_its_gradient(setting: Set
     batch = setting.encoder.encode(item_rows)
 
     loss = setting.loss(batch)
-    torch.autograd.backward(loss.total)
+    torch.autograd.backward(torch.stack(loss.task_losses).sum())
 
     assert loss.task_sums[2:].tolist() == [0.0, 0.0]
     coupon = setting.model.head("coupon").linear.weight.grad
@@ -69,9 +69,9 @@ def test_the_ranks_mean_is_the_loss_of_the_global_batch(setting: Setting) -> Non
     shares = [batch.take(slice(0, 13)), batch.take(slice(13, None))]
     divisors = count_divisors(batch.masks.sum(dim=0), world_size=2)
 
-    ranks = [setting.loss(share, divisors).total for share in shares]
+    ranks = [torch.stack(setting.loss(share, divisors).task_losses) for share in shares]
 
-    torch.testing.assert_close(torch.stack(ranks).mean(), setting.loss(batch).total)
+    torch.testing.assert_close(sum(ranks) / 2, torch.stack(setting.loss(batch).task_losses))
 
 
 def test_a_loss_that_is_not_finite_names_task_and_examples(setting: Setting) -> None:
@@ -79,5 +79,7 @@ def test_a_loss_that_is_not_finite_names_task_and_examples(setting: Setting) -> 
     poisoned = pa.array([float("nan") if row == 7 else 0.0 for row in range(setting.table.num_rows)])
     batch = setting.encoder.encode(setting.table.set_column(position, "label_purchase", poisoned))
 
-    with pytest.raises(ValueError, match=r"purchase is not finite in 1 of 100 rows, .* example_id \[7\]"):
+    with pytest.raises(
+        ValueError, match=r"purchase is not finite in step 5, in 1 of 100 rows, .* example_id \[7\]"
+    ):
         setting.loss(batch)

@@ -11,14 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mtl_model.balancing.build_balancer import BALANCERS
 from mtl_model.config import TrainSpec
 from mtl_model.evaluation.evaluate import evaluate
 from mtl_model.predict import load_predictor
 from mtl_model.training.process_group import join_process_group
 from mtl_model.training.train import train
+from tests.mtl_model.training.steps_on_ranks import NUM_STEPS, share_of
 
 MakeSpec = Callable[..., TrainSpec]
 STEPS_ON_RANKS = Path(__file__).with_name("steps_on_ranks.py")
+METHODS = list(BALANCERS)
 
 
 def run_alone(spec: TrainSpec) -> None:
@@ -84,16 +87,28 @@ def test_two_processes_learn_and_what_they_saved_serves(make_spec: MakeSpec, tmp
 
 @pytest.mark.slow
 def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path) -> None:
-    spec_path = tmp_path / "spec.json"
-    spec_path.write_text(make_spec(num_rows=1000).model_dump_json())
+    model = json.loads(make_spec().model.model_dump_json())
+    specs = []
+    for name in METHODS:
+        specs.append(tmp_path / f"{name}.json")
+        changes = {"model": model | {"balancing": {"name": name}}}
+        specs[-1].write_text(make_spec(num_rows=1000, changes=changes).model_dump_json())
 
     for count in (1, 2, 4):
-        completed = torchrun(count, STEPS_ON_RANKS, spec_path, tmp_path / f"{count}.safetensors")
+        (tmp_path / str(count)).mkdir()
+        completed = torchrun(count, STEPS_ON_RANKS, tmp_path / str(count), *specs)
         assert completed.returncode == 0, completed.stderr
 
-    alone, two, four = (load_file(tmp_path / f"{count}.safetensors") for count in (1, 2, 4))
-    torch.testing.assert_close(two, alone, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(four, alone, rtol=1e-4, atol=1e-5)
+    labels = pq.read_table(make_spec(num_rows=1000).train_files[0])["label_coupon"].to_pylist()
+    labelled = [
+        [any(label is not None for label in labels[share_of(step, rank, 4)]) for rank in range(4)]
+        for step in range(NUM_STEPS)
+    ]
+    assert any(any(ranks) and not all(ranks) for ranks in labelled)  # a rank without a label
+    for name in METHODS:
+        alone, two, four = (load_file(tmp_path / str(count) / f"{name}.safetensors") for count in (1, 2, 4))
+        torch.testing.assert_close(two, alone, rtol=1e-4, atol=1e-5, msg=name)
+        torch.testing.assert_close(four, alone, rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.slow

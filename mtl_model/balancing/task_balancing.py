@@ -1,0 +1,107 @@
+"""From the tasks' losses of one step to the gradients of all parameters, on any number of ranks.
+
+The shared parameters, embeddings and sharing, get the gradient of sum_t a_t L_t in one backward pass, where
+L_t is loss_weight times the task's mean loss over the global batch and a_t the balancer's weight. Towers and
+heads get it too when losses are weighed; under gradient aggregation they get that of sum_t L_t, in which each
+has its own task's loss, as in the papers. A penalty of the weights is added as it is, to both.
+
+Losses are means over the global batch, so a gradient of the whole is the sum of the ranks' parts and
+G = sum_r J_r J_r^T over the ranks' rows is exact: T x T numbers are reduced, whatever the batch.
+
+Shapes: T = tasks.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtl_model.balancing.balancer import FloatMatrix, FloatVector, TaskSignals
+from mtl_model.balancing.build_balancer import build_balancer
+from mtl_model.balancing.shared_representation import SharedRepresentation
+from mtl_model.config import ModelConfig
+from mtl_model.model import JointModel
+from mtl_model.training.losses import JointLoss
+from mtl_model.training.process_group import ProcessGroup
+
+MIN_LOSS = 1e-8  # for the logarithm
+SLICE = 8192
+
+
+class TaskBalancing:
+    """The balancer of a training and what it needs of the model."""
+
+    def __init__(self, model: JointModel, config: ModelConfig, group: ProcessGroup) -> None:
+        self.group, self.tasks = group, config.tasks
+        self.balancer = build_balancer(config.balancing, len(config.tasks))
+        self.parameters = list(model.parameters())
+        self.tower_parameters = [*model.towers.parameters(), *model.heads.parameters()]
+        towers = set(self.tower_parameters)
+        self.shared_parameters = [parameter for parameter in self.parameters if parameter not in towers]
+        self.representation: SharedRepresentation | None = None
+        if self.balancer.reads_gradients:
+            self.representation = SharedRepresentation(model, config.sharing.name)
+
+    def backward(self, loss: JointLoss, labelled_rows: Tensor, step: int) -> Tensor:
+        """Sets all gradients, to be equal on all ranks, and returns the weights a (T,).
+
+        `labelled_rows` (T,) are those of all ranks. A balancer that reads gradients needs the losses of the
+        bare model: gradients are averaged here, not by DDP.
+        """
+        signals = self._measure(loss, labelled_rows, step)
+        weights = torch.from_numpy(self.balancer.weigh(signals)).to(labelled_rows)
+        losses = torch.stack(loss.task_losses)
+        if self.balancer.weighs_towers:
+            torch.autograd.backward((weights * losses).sum() + loss.penalty)
+        else:
+            of_towers = losses.sum() + loss.penalty
+            torch.autograd.backward(of_towers, inputs=self.tower_parameters, retain_graph=True)
+            torch.autograd.backward((weights * losses).sum() + loss.penalty, inputs=self.shared_parameters)
+        if self.balancer.reads_gradients:
+            self.group.average_gradients(self.parameters)
+        return weights
+
+    def observe_losses_after(self, loss: JointLoss, labelled_rows: Tensor) -> None:
+        self.balancer.observe_losses_after(self._reduce_losses(loss, labelled_rows))
+
+    def _measure(self, loss: JointLoss, labelled_rows: Tensor, step: int) -> TaskSignals:
+        num_tasks, balancer = len(self.tasks), self.balancer
+        losses, gram = np.full(num_tasks, np.nan), np.full((num_tasks, num_tasks), np.nan)
+        if balancer.reads_losses:
+            losses = self._reduce_losses(loss, labelled_rows)
+        if self.representation is not None:
+            gram = self._gram(loss.task_losses, self.representation.take(), step)
+        return TaskSignals(step, labelled_rows.cpu().numpy() > 0, losses, gram)
+
+    def _reduce_losses(self, loss: JointLoss, labelled_rows: Tensor) -> FloatVector:
+        sums = self.group.all_reduce(loss.task_sums - loss.least_sums)
+        means = (sums / labelled_rows.clamp(min=1)).double().cpu().numpy()
+        losses = means * np.array([task.loss_weight for task in self.tasks])
+        return np.where(labelled_rows.cpu().numpy() > 0, np.maximum(losses, MIN_LOSS), 1.0)
+
+    def _gram(self, task_losses: list[Tensor], representation: Tensor, step: int) -> FloatMatrix:
+        """G (T, T) of the global batch."""
+        gradients = [
+            torch.autograd.grad(task_loss, representation, retain_graph=True)[0].flatten()
+            for task_loss in task_losses
+        ]
+        products = self.group.all_reduce(inner_products(gradients))
+        gram: FloatMatrix = products.cpu().numpy() / self.group.world_size**2  # see count_divisors
+        if not np.isfinite(gram).all():
+            bad = ~np.isfinite(np.diag(gram))
+            names = [task.name for task, is_bad in zip(self.tasks, bad, strict=True) if is_bad]
+            raise ValueError(
+                f"the gradients of tasks {names} are not finite in step {step}: lower the learning rate"
+            )
+        return gram
+
+
+def inner_products(vectors: list[Tensor]) -> Tensor:
+    """The matrix (T, T), in double precision, of T vectors (D,) in single precision.
+
+    Slice by slice, which stays in the cache; summed in double precision, slices add no error of their own.
+    """
+    total = torch.zeros(len(vectors), len(vectors), dtype=torch.float64, device=vectors[0].device)
+    for slices in zip(*(torch.split(vector, SLICE) for vector in vectors), strict=True):
+        rows = torch.stack(slices)
+        total += rows @ rows.T
+    return total
