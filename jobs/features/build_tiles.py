@@ -7,7 +7,7 @@ All sums are integers, so that adding tiles in any order gives the same features
 import sys
 from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
@@ -32,14 +32,13 @@ def make_user_item_days(events: DataFrame) -> DataFrame:
     )
 
 
-def add_is_new(user_item_days: DataFrame) -> DataFrame:
-    """Marks the day of a user's first purchase of an item; rows must reach back to the first day."""
-    pair = Window.partitionBy("user_id", "item_id").orderBy("ds")
-    return user_item_days.withColumn("is_new", F.row_number().over(pair) == 1)
+def find_first_purchases(user_item_days: DataFrame) -> DataFrame:
+    """(user_id, item_id, ds): each pair's first purchase; rows must reach back to the first day."""
+    return user_item_days.groupBy("user_id", "item_id").agg(F.min("ds").alias("ds"))
 
 
-def make_user_days(events: DataFrame, user_item_days: DataFrame) -> DataFrame:
-    """One row per (day, user) with a purchase or a redemption; `user_item_days` have `is_new`."""
+def make_user_days(events: DataFrame, first_purchases: DataFrame) -> DataFrame:
+    """One row per (day, user) with a purchase or a redemption."""
     is_purchase = (F.col("event_type") == "purchase") & (F.col("quantity") > 0)
     daily = events.groupBy("ds", "user_id").agg(
         F.count_distinct(F.when(is_purchase, F.col("request_id"))).alias("basket_count"),
@@ -48,21 +47,22 @@ def make_user_days(events: DataFrame, user_item_days: DataFrame) -> DataFrame:
         F.count_if(is_purchase & (F.col("discount") > 0)).alias("discount_line_count"),
         F.count_if(F.col("event_type") == "coupon_redeem").alias("redemption_count"),
     )
-    new_items = user_item_days.groupBy("ds", "user_id").agg(F.count_if("is_new").alias("new_item_count"))
+    new_items = first_purchases.groupBy("ds", "user_id").agg(F.count(F.lit(1)).alias("new_item_count"))
     active = daily.where((F.col("line_count") > 0) | (F.col("redemption_count") > 0))
     return active.join(new_items, ["ds", "user_id"], "left").fillna(0, ["new_item_count"])
 
 
-def make_item_days(events: DataFrame, user_item_days: DataFrame) -> DataFrame:
-    """One row per (day, item) in an order line; `user_item_days` have `is_new`."""
+def make_item_days(events: DataFrame, user_item_days: DataFrame, first_purchases: DataFrame) -> DataFrame:
+    """One row per (day, item) in an order line."""
     sales = user_item_days.groupBy("ds", "item_id").agg(
         F.count(F.lit(1)).alias("user_count"),
         *[F.sum(name).alias(name) for name in ("line_count", "quantity", "spend", "discount_line_count")],
-        F.count_if("is_new").alias("new_user_count"),
     )
+    new_users = first_purchases.groupBy("ds", "item_id").agg(F.count(F.lit(1)).alias("new_user_count"))
     lines = events.where(F.col("event_type") == "purchase")
     largest = lines.groupBy("ds", "item_id").agg(F.max("quantity").alias("max_line_quantity"))
-    return largest.join(sales, ["ds", "item_id"], "left").fillna(0)
+    sold = largest.join(sales, ["ds", "item_id"], "left").join(new_users, ["ds", "item_id"], "left")
+    return sold.fillna(0)
 
 
 def _purchases(events: DataFrame) -> DataFrame:
@@ -83,11 +83,14 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
         counts["user_item_days"] += lake.replace_days(
             make_user_item_days(events), USER_ITEM_DAYS, days, digest
         )
-        pairs = add_is_new(lake.read(spark, USER_ITEM_DAYS, (first_day, days[1])))
-        pairs = pairs.where(F.col("ds").between(*days))
-        counts["user_days"] += lake.replace_days(make_user_days(events, pairs), USER_DAYS, days, digest)
+        firsts = find_first_purchases(lake.read(spark, USER_ITEM_DAYS, (first_day, days[1])))
+        firsts = firsts.where(F.col("ds").between(*days)).cache()
+        counts["user_days"] += lake.replace_days(make_user_days(events, firsts), USER_DAYS, days, digest)
+        pairs = lake.read(spark, USER_ITEM_DAYS, days)
+        item_days = make_item_days(events, pairs, firsts)
         # The item days come last: their commit says that the days are built.
-        counts["item_days"] += lake.replace_days(make_item_days(events, pairs), ITEM_DAYS, days, digest)
+        counts["item_days"] += lake.replace_days(item_days, ITEM_DAYS, days, digest)
+        firsts.unpersist()
     return counts
 
 

@@ -4,7 +4,12 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.features.build_tiles import add_is_new, make_item_days, make_user_days, make_user_item_days
+from jobs.features.build_tiles import (
+    find_first_purchases,
+    make_item_days,
+    make_user_days,
+    make_user_item_days,
+)
 
 DAY = date(2017, 3, 1)
 EVENT = {
@@ -62,15 +67,13 @@ def test_pairs_sum_their_lines_and_quantity_0_is_no_purchase(shopping: DataFrame
 
 
 def test_a_pair_is_new_on_its_first_day_only(shopping: DataFrame) -> None:
-    pairs = add_is_new(make_user_item_days(shopping))
+    firsts = find_first_purchases(make_user_item_days(shopping))
 
-    assert rows_of(pairs, "user_id", "ds", "is_new") == [
-        ("u", DAY, True), ("u", DAY + timedelta(1), False), ("v", DAY, True)
-    ]  # fmt: skip
+    assert rows_of(firsts, "user_id", "item_id", "ds") == [("u", "i", DAY), ("v", "k", DAY)]
 
 
 def test_user_days_count_baskets_redemptions_and_new_items(shopping: DataFrame) -> None:
-    days = make_user_days(shopping, add_is_new(make_user_item_days(shopping)))
+    days = make_user_days(shopping, find_first_purchases(make_user_item_days(shopping)))
 
     names = ("user_id", "ds", "basket_count", "line_count", "spend", "redemption_count", "new_item_count")
     assert rows_of(days, *names) == [
@@ -82,7 +85,9 @@ def test_user_days_count_baskets_redemptions_and_new_items(shopping: DataFrame) 
 
 
 def test_item_days_keep_the_largest_line_also_of_items_that_were_not_bought(shopping: DataFrame) -> None:
-    days = make_item_days(shopping, add_is_new(make_user_item_days(shopping)))
+    pairs = make_user_item_days(shopping)
+
+    days = make_item_days(shopping, pairs, find_first_purchases(pairs))
 
     names = ("item_id", "ds", "user_count", "line_count", "max_line_quantity", "new_user_count")
     assert rows_of(days, *names) == [
@@ -93,7 +98,8 @@ def test_item_days_keep_the_largest_line_also_of_items_that_were_not_bought(shop
 
 def test_an_empty_day_has_no_tiles(spark: SparkSession) -> None:
     none = spark.createDataFrame([], _EVENTS)
-    pairs = add_is_new(make_user_item_days(none))
+    pairs = make_user_item_days(none)
+    firsts = find_first_purchases(pairs)
 
-    assert make_user_days(none, pairs).isEmpty()
-    assert make_item_days(none, pairs).isEmpty()
+    assert make_user_days(none, firsts).isEmpty()
+    assert make_item_days(none, pairs, firsts).isEmpty()
