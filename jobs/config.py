@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -26,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.logs.config import LogsConfig
 from mtl_model.config import ModelConfig, StrictModel
 
 CONF_FOLDER = Path(__file__).resolve().parents[1] / "conf"
@@ -41,22 +41,6 @@ class ConfigError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-class LogsConfig(StrictModel):
-    """Where the behaviour log is and which days it covers; `path` overrides where the source's files lie."""
-
-    source: Literal["completejourney"]
-    path: Path | None = None
-    first_day: date
-    last_day: date
-    time_zone: Literal["UTC"]
-
-    @model_validator(mode="after")
-    def check_days(self) -> Self:
-        if self.last_day < self.first_day:
-            raise ValueError(f"last_day ({self.last_day}) is before first_day ({self.first_day})")
-        return self
 
 
 class FeaturesConfig(StrictModel):

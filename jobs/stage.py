@@ -74,8 +74,9 @@ def make_run(scenario: str, day: date, run_id: str | None = None) -> Run:
     """
     config = load_scenario(scenario)
     first, last = config.logs.first_day, config.logs.last_day
-    if not first <= day <= last:
-        raise ConfigError([f"--date {day}: the log of {config.name} has the days {first} to {last}"])
+    if day < first or (last and day > last):
+        end = f"to {last}" if last else "on"
+        raise ConfigError([f"--date {day}: the log of {config.name} has the days {first} {end}"])
     name = run_id or f"{config.name}-{day}-{uuid.uuid4().hex[:8]}"
     return Run(config, load_runtime(), day, name, home_folder())
 

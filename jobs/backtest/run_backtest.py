@@ -23,8 +23,8 @@ from jobs.features.categories import item_levels
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
 from jobs.lake.lake import Lake
 from jobs.lake.spark import start_spark
-from jobs.logs import completejourney as source
-from jobs.logs.ingest_logs import add_reason, select_events
+from jobs.logs.judge_events import judge, select_events
+from jobs.logs.sources import open_source
 from jobs.logs.tables import ITEMS
 from jobs.nightly import run_night
 from jobs.publish.publications import Publication, read_publications, visible_publications
@@ -147,7 +147,8 @@ def bought_after(spark: SparkSession, run: Run) -> DataFrame:
     """(user_id, item_id) bought in the label window after the run date, straight from the source."""
     logs = run.scenario.logs
     days = run.date + timedelta(days=1), run.date + timedelta(days=run.scenario.examples.label_window_days)
-    judged = add_reason(source.read_purchases(spark, source.source_folder(logs.path)), logs)
+    known_through = days[1] + timedelta(days=logs.late_horizon_days)
+    judged = judge(open_source(logs).read_events(spark, days, known_through), logs, known_through)
     events = select_events(judged.where(F.col("ds").between(*days)))
     return make_user_item_days(events).select("user_id", "item_id").distinct()
 

@@ -10,7 +10,7 @@ from jobs.commands.table_list import list_days
 from jobs.features.anchors import training_anchor_days
 from jobs.lake.catalog import open_catalog
 from jobs.lake.lake import Lake
-from jobs.logs.completejourney import source_folder
+from jobs.logs.sources import open_source
 from jobs.stage import Run, make_run
 
 # What each stage reads, by the name of the stage that wrote it.
@@ -67,10 +67,10 @@ def plan_run(scenario: str, day: date) -> PlannedRun:
         ValueError: if the log is not where it should be.
     """
     run = make_run(scenario, day)
-    folder = source_folder(run.scenario.logs.path)
-    files = sorted(folder.glob("*.parquet"))
-    size = sum(file.stat().st_size for file in files) / 1e6
-    log = f"{folder}: {len(files)} files, {size:.0f} MB"
+    source = open_source(run.scenario.logs)
+    files = source.files(day)
+    size = sum(size for _, size in files) / 1e6
+    log = f"{source.location}: {len(files)} files, {size:.0f} MB"
     return PlannedRun(run.scenario.name, day, run.home, log, [_plan_step(run, stage) for stage in _READS])
 
 

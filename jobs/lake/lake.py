@@ -36,7 +36,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.columns import Table
 from jobs.lake.data_files import DataFile, Finish, check_day, epoch_day, place_of
-from jobs.lake.days import DayRange, merge_ranges
+from jobs.lake.days import DayRange, merge_ranges, missing_ranges
 from jobs.lake.files import Make, write_files, write_made
 
 logger = logging.getLogger(__name__)
@@ -182,6 +182,22 @@ class Lake:
             self.commit(table, days, files[table.name], config_digest)
         return {name: sum(file.row_count for file in of_table) for name, of_table in files.items()}
 
+    def forget_days(self, table: Table, days: Sequence[DayRange]) -> None:
+        """Takes days out of the record of what was built: they are built again, and serve until then."""
+        if not self.exists(table):
+            return
+        with self._one_writer(table):
+            loaded = self.load(table)
+            record = json.loads(loaded.properties.get(BUILT, "{}"))
+            ranges = [
+                (date.fromisoformat(first), date.fromisoformat(last))
+                for first, last in record.get("days", [])
+            ]
+            left = [part for built in ranges for part in missing_ranges(built, days)]
+            if left != ranges:
+                with loaded.transaction() as transaction:
+                    transaction.set_properties({BUILT: json.dumps({**record, "days": _as_text(left)})})
+
     def append(self, table: Table, rows: Sequence[Mapping[str, Any]], replacing: Mapping[str, str]) -> None:
         """Adds records of a run to a small table, in place of those whose columns equal `replacing`."""
         schema = table.arrow_schema()
@@ -233,7 +249,7 @@ class Lake:
                 transaction.add_files(paths, snapshot_properties=summary, check_duplicate_files=False)
             record = {
                 "digest": _built_digest(table, config_digest),
-                "days": [[str(first), str(last)] for first, last in built],
+                "days": _as_text(built),
             }
             transaction.set_properties({BUILT: json.dumps(record)})
 
@@ -261,6 +277,10 @@ def _built_digest(table: Table, config_digest: str) -> str:
     columns = [(column.name, column.type) for column in table.all_columns]
     layout = repr((columns, table.key, table.split_by))
     return f"{config_digest}-{hashlib.sha256(layout.encode()).hexdigest()[:8]}"
+
+
+def _as_text(days: Sequence[DayRange]) -> list[list[str]]:
+    return [[str(first), str(last)] for first, last in days]
 
 
 def within(days: DayRange) -> BooleanExpression:

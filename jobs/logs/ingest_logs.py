@@ -1,23 +1,39 @@
 """logs -> events, items, users, promotions, campaign_members; bad rows -> quarantine with the reason.
 
-The run of --date loads every day up to it that has not been loaded yet, in one Spark job, and that
-day itself once more. Rows reconcile: read = kept + duplicate + late_held + quarantined.
+The run of --date loads every day up to it that has not been loaded yet, that day itself once more, and the
+days before it that late rows have changed since. Rows reconcile: read = kept + duplicate + late_held +
+quarantined.
+
+No day forgets what a later night has learned: a rerun of an older date takes the knowledge of the newest
+one, so that the tables depend on the log and the newest date alone, and not on the order of the runs.
 """
 
+import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
-from functools import reduce
 
 import pyarrow.compute as pc
+from py4j.protocol import Py4JError  # type: ignore[import-untyped] # no stubs
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.config import LogsConfig
-from jobs.lake.days import days_to_build, missing_ranges
+from jobs.features.tables import TILE_TABLES
+from jobs.lake.days import DayRange, days_to_build, missing_ranges
 from jobs.lake.lake import Lake
 from jobs.lake.spark import start_spark
-from jobs.logs import completejourney as source
+from jobs.logs.judge_events import (
+    count_rows,
+    drop_duplicates,
+    find_late_days,
+    judge,
+    select_events,
+    select_quarantined,
+)
+from jobs.logs.sources import Source, open_source
 from jobs.logs.tables import (
     CAMPAIGN_MEMBERS,
     EVENTS,
@@ -25,109 +41,155 @@ from jobs.logs.tables import (
     ITEMS,
     PROMOTIONS,
     QUARANTINE,
+    SOURCE_COLUMNS,
     USERS,
 )
 from jobs.stage import RowCounts, Run, stage_main
 
+logger = logging.getLogger(__name__)
+
 _BEGINNING = date(1970, 1, 1)  # promotions may be older than the log
 
 
-def add_reason(rows: DataFrame, logs: LogsConfig) -> DataFrame:
-    """Adds `reason`, the first rule of the contract that a row breaks (null if none), and its `ds`.
-
-    A row whose time is not usable belongs to the first day of the log. The day after the last complete
-    one may have begun; later stamps are errors.
-    """
-    day = F.to_date("event_time")
-    known_event = F.col("event_type") == "purchase"
-    first, end = F.lit(logs.first_day), F.lit(logs.last_day + timedelta(days=1))
-    reason = (
-        F.when(F.col("event_time").isNull(), "event_time is null")
-        .when(day < first, "event_time before the first day of the log")
-        .when(day > end, "event_time in the future: after the last day of the log")
-        .when(F.col("user_id").isNull(), "user_id is null")
-        .when(known_event & F.col("item_id").isNull(), "item_id is null")
-        .when(~known_event & F.col("coupon_id").isNull(), "coupon_id is null")
-        .when(known_event & F.col("quantity").isNull(), "quantity is null")
-        .when(F.col("quantity") < 0, "quantity is negative")
-        .when(F.col("value") < 0, "price is negative")
-        .when(F.col("discount") < 0, "discount is negative")
-    )
-    unusable = day.isNull() | (day < first) | (day > end)
-    return rows.withColumn("reason", reason).withColumn("ds", F.when(unusable, first).otherwise(day))
-
-
-def count_rows(rows: DataFrame) -> DataFrame:
-    """The books of judged rows, per day and source; equal rows are duplicates of one another."""
-    copies = rows.groupBy("ds", "source", "event_id", F.col("reason").isNull().alias("is_good")).agg(
-        F.count(F.lit(1)).alias("copies")
-    )
-    read, good = F.sum("copies"), F.coalesce(F.sum(F.when(F.col("is_good"), F.col("copies"))), F.lit(0))
-    kept = F.count_if("is_good")
-    return copies.groupBy("ds", "source").agg(
-        read.alias("read"),
-        kept.alias("kept"),
-        (good - kept).alias("duplicate"),
-        F.lit(0).cast("long").alias("late_held"),
-        (read - good).alias("quarantined"),
-    )
-
-
-def select_events(rows: DataFrame) -> DataFrame:
-    """The good rows of judged rows, in the columns of `events`."""
-    not_given = {"surface": "string", "position": "int", "rating": "double", "query": "string"}
-    events = rows.where(F.col("reason").isNull()).withColumn("ingested_at", F.col("event_time"))
-    return events.withColumns({name: F.lit(None).cast(kind) for name, kind in not_given.items()}).select(
-        EVENTS.column_names
-    )
-
-
 def ingest_logs(run: Run, lake: Lake) -> RowCounts:
-    """Loads the missing days up to the run's date, and that date; returns rows per table."""
-    logs = run.scenario.logs
+    """Loads the missing and the changed days up to the run's date, and that date; returns rows per table."""
     digest = run.scenario.digest("logs")
-    folder = source.source_folder(logs.path)
-    counts = _load_events(run, lake, digest)
-    spark = start_spark(run.runtime)
-    today = (logs.first_day, logs.first_day)
+    known = read_known_columns(lake, digest)
+    source = open_source(run.scenario.logs, known)
+    with naming_unreadable_files():
+        late_days = mark_late_days(run, lake, source)
+        counts = _load_events(run, lake, source)
+        counts |= _load_catalogue(run, lake, source)
+        counts |= _load_promotions(run, lake, source)
+    _record_columns(run, lake, source, known)
+    return counts | ({"late_days": len(late_days)} if late_days else {})
+
+
+def mark_late_days(run: Run, lake: Lake, source: Source) -> Sequence[date]:
+    """Finds the loaded days that rows learned since belong to, and forgets that they were built.
+
+    What rests on an event day is forgotten with it; `events` come last, so that a run that dies between
+    finds the same days again.
+    """
+    logs, digest = run.scenario.logs, run.scenario.digest("logs")
+    known_through = _known_through(lake, digest)
+    if known_through is None or known_through >= run.date:
+        return []
+    learned = known_through + timedelta(days=1), run.date
+    rows = source.read_learned(start_spark(run.runtime), learned)
+    if rows is None:
+        return []
+    late_days = find_late_days(judge(rows, logs, run.date), learned)
+    if late_days:
+        logger.info("late rows for %s: loaded again", ", ".join(map(str, late_days)))
+        forget_late_days(lake, late_days, run.date)
+    return late_days
+
+
+def forget_late_days(lake: Lake, late_days: Sequence[date], through: date) -> None:
+    """Marks dirty: tiles from the first late day on (what was a first purchase may be none), and events."""
+    for table in TILE_TABLES:
+        lake.forget_days(table, [(late_days[0], through)])
+    lake.forget_days(EVENTS, [(day, day) for day in late_days])
+
+
+def _known_through(lake: Lake, digest: str) -> date | None:
+    """The newest date that has been loaded: every loaded day has all rows learned up to its end."""
+    return max((last for _, last in lake.built_days(EVENTS, digest)), default=None)
+
+
+def _load_events(run: Run, lake: Lake, source: Source) -> dict[str, int]:
+    spark, logs, digest = start_spark(run.runtime), run.scenario.logs, run.scenario.digest("logs")
+    known_through = max(run.date, _known_through(lake, digest) or run.date)
+    counts = {"events": 0, "quarantine": 0, "ingest_counts": 0}
+    for days in days_to_build((logs.first_day, run.date), lake.built_days(EVENTS, digest)):
+        judged = judge(source.read_events(spark, days, known_through), logs, known_through)
+        for table, count in _load_days(judged.where(F.col("ds").between(*days)), lake, days, digest).items():
+            counts[table] += count
+    return counts
+
+
+def _load_days(rows: DataFrame, lake: Lake, days: DayRange, digest: str) -> dict[str, int]:
+    lake.replace_days(count_rows(rows), INGEST_COUNTS, days, digest)
+    books = lake.read_arrow(INGEST_COUNTS, days)
+    duplicates, quarantined = (pc.sum(books[name]).as_py() or 0 for name in ("duplicate", "quarantined"))
+    bad = select_quarantined(rows)
+    num_bad = lake.replace_days(bad if quarantined else bad.limit(0), QUARANTINE, days, digest)
+    events = select_events(drop_duplicates(rows) if duplicates else rows)
+    # The events come last: their commit says that the days are loaded.
+    num_events = lake.replace_days(events, EVENTS, days, digest)
+    return {"events": num_events, "quarantine": num_bad, "ingest_counts": books.num_rows}
+
+
+def _load_catalogue(run: Run, lake: Lake, source: Source) -> dict[str, int]:
+    """Items and users, once for each version of their files."""
+    spark, first_day = start_spark(run.runtime), run.scenario.logs.first_day
+    digest = run.scenario.digest("logs") + source.catalogue_version()
+    counts = {}
     for table, read in ((ITEMS, source.read_items), (USERS, source.read_users)):
-        rows = read(spark, folder).withColumn("ds", F.lit(logs.first_day))
+        today = (first_day, first_day)
         if missing_ranges(today, lake.built_days(table, digest)):
+            rows = read(spark).withColumn("ds", F.lit(first_day))
             counts[table.name] = lake.replace_days(rows, table, today, digest)
-    known = source.known_until(run.date)
+    return counts
+
+
+def _load_promotions(run: Run, lake: Lake, source: Source) -> dict[str, int]:
+    spark, digest = start_spark(run.runtime), run.scenario.digest("logs")
+    known = source.promotions_known_until(run.date)
+    counts = {}
     for table, read in (
         (PROMOTIONS, source.read_promotions),
         (CAMPAIGN_MEMBERS, source.read_campaign_members),
     ):
         for days in days_to_build((_BEGINNING, known), lake.built_days(table, digest)):
-            rows = read(spark, folder).withColumn("ds", F.col("valid_from"))
+            rows = read(spark).withColumn("ds", F.col("valid_from"))
             counts[table.name] = lake.replace_days(
                 rows.where(F.col("ds").between(*days)), table, days, digest
             )
     return counts
 
 
-def _load_events(run: Run, lake: Lake, digest: str) -> dict[str, int]:
-    spark, logs = start_spark(run.runtime), run.scenario.logs
-    folder = source.source_folder(logs.path)
-    raw = [source.read_purchases(spark, folder), source.read_redemptions(spark, folder)]
-    judged = add_reason(reduce(DataFrame.unionByName, raw), logs)
-    counts = {"events": 0, "quarantine": 0, "ingest_counts": 0}
-    for days in days_to_build((logs.first_day, run.date), lake.built_days(EVENTS, digest)):
-        rows = judged.where(F.col("ds").between(*days))
-        lake.replace_days(count_rows(rows), INGEST_COUNTS, days, digest)
-        books = lake.read_arrow(INGEST_COUNTS, days)
-        duplicates, quarantined = (pc.sum(books[name]).as_py() or 0 for name in ("duplicate", "quarantined"))
-        bad = rows.where(F.col("reason").isNotNull()).select(QUARANTINE.column_names)
-        counts["quarantine"] += lake.replace_days(
-            bad if quarantined else bad.limit(0), QUARANTINE, days, digest
-        )
-        events = select_events(rows)
-        # The events come last: their commit says that the days are loaded.
-        events = events.dropDuplicates(["ds", "event_id"]) if duplicates else events
-        counts["events"] += lake.replace_days(events, EVENTS, days, digest)
-        counts["ingest_counts"] += books.num_rows
-    return counts
+def read_known_columns(lake: Lake, digest: str) -> dict[str, dict[str, str]]:
+    """Kinds by source and column, as the nights before have met them under the same settings."""
+    known: dict[str, dict[str, str]] = {}
+    for row in lake.read_arrow(SOURCE_COLUMNS).to_pylist():
+        if row["config_digest"] == digest:
+            known.setdefault(row["source"], {})[row["column"]] = row["kind"]
+    return known
+
+
+def _record_columns(run: Run, lake: Lake, source: Source, known: Mapping[str, Mapping[str, str]]) -> None:
+    digest = run.scenario.digest("logs")
+    new = [
+        {"ds": run.date, "source": name, "column": column, "kind": kind, "config_digest": digest}
+        for name, kinds in source.found.items()
+        for column, kind in kinds.items()
+        if column not in known.get(name, {})
+    ]
+    if new:
+        of_today = lake.read_arrow(SOURCE_COLUMNS, (run.date, run.date)).to_pylist()
+        kept = [row for row in of_today if row["config_digest"] == digest]
+        lake.append(SOURCE_COLUMNS, [*kept, *new], replacing={"config_digest": digest})
+
+
+@contextmanager
+def naming_unreadable_files() -> Iterator[None]:
+    """Turns Spark's failure to read a file to its end into one line that names the file.
+
+    Raises:
+        ValueError: in place of Spark's error.
+    """
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        torn = re.search(r"Encountered error while reading file (.+?)\.\s+SQLSTATE", str(error))
+        if torn is None:
+            raise
+        file = re.sub("^file:/+", "/", torn[1])
+        raise ValueError(
+            f"{file}: cannot be read to its end, it is torn or damaged: have it delivered again"
+        ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -44,7 +44,7 @@ def _column(rows: DataFrame, name: str, kind: str) -> Column:
     if kind != "timestamp":
         return column
     if rows.schema[name].dataType == LongType():  # Spark has no nanoseconds: it reads them as a number
-        return F.timestamp_micros(F.floor(column / 1000))
+        return F.timestamp_micros(F.call_function("div", column, F.lit(1000)))
     return column.cast("timestamp")  # naive stamps: the session's time zone is UTC
 
 

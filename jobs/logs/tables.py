@@ -2,22 +2,30 @@
 
 from jobs.lake.columns import Column, Table
 
+_BOOKS_DAY = (
+    "event day; where it is not usable or the row came too late, the day it was learned, or the first"
+)
+
 EVENTS = Table(
     name="events",
     meaning="Everything users did, one row per event; money in minor units (cents).",
     ds_is="event day",
     key=("user_id", "event_time", "event_id"),
     columns=(
-        Column("event_id", "string", "hash of the source row"),
+        Column("event_id", "string", "the source's own id, or a hash of the row"),
         Column("event_time", "timestamp", "when it happened (UTC)"),
         Column(
             "ingested_at",
             "timestamp",
-            "when the log learned of it; the event time where the source does not say",
+            "when the log learned of it: a column, else the day it landed; else the event time",
         ),
         Column("user_id", "string", "who"),
         Column("item_id", "string", "what; null for events without an item"),
-        Column("event_type", "string", "purchase or coupon_redeem"),
+        Column(
+            "event_type",
+            "string",
+            "impression, click, favorite, cart, purchase, rating, coupon_redeem, email_sent",
+        ),
         Column("request_id", "string", "the basket or session it was part of"),
         Column("surface", "string", "where it was shown, if it was"),
         Column("position", "int", "the slot it was shown in, from 0"),
@@ -92,7 +100,7 @@ CAMPAIGN_MEMBERS = Table(
 QUARANTINE = Table(
     name="quarantine",
     meaning="Rows of the log that break the contract, each with the reason.",
-    ds_is="event day, or the first day of the log where the event time is not usable",
+    ds_is=_BOOKS_DAY,
     key=("source", "row"),
     columns=(
         Column("source", "string", "the file"),
@@ -104,16 +112,29 @@ QUARANTINE = Table(
 INGEST_COUNTS = Table(
     name="ingest_counts",
     meaning="The books of ingestion: read = kept + duplicate + late_held + quarantined, per source and day.",
-    ds_is="event day, as in quarantine",
+    ds_is=_BOOKS_DAY,
     key=("source",),
     columns=(
-        Column("source", "string", "the file"),
-        Column("read", "long", "rows of the day in the source"),
+        Column("source", "string", "the file, or the path of files under logs.events"),
+        Column("read", "long", "rows of the day in the source, as far as they had landed"),
         Column("kept", "long", "rows written to events"),
-        Column("duplicate", "long", "rows equal to one that was kept"),
-        Column("late_held", "long", "rows that came too late for their day"),
+        Column("duplicate", "long", "rows with the id of one that was kept"),
+        Column("late_held", "long", "rows not known yet on the run date, or learned too late for their day"),
         Column("quarantined", "long", "rows written to quarantine"),
     ),
 )
 
-TABLES = (EVENTS, ITEMS, USERS, PROMOTIONS, CAMPAIGN_MEMBERS, QUARANTINE, INGEST_COUNTS)
+SOURCE_COLUMNS = Table(
+    name="source_columns",
+    meaning="The columns that the files of a mapped log have had: what later files must agree with.",
+    ds_is="run date of the night that first met the column",
+    key=("source", "column"),
+    columns=(
+        Column("source", "string", "the path of files in the scenario"),
+        Column("column", "string", "the column"),
+        Column("kind", "string", "what may widen within itself: integer, floating, text ..."),
+        Column("config_digest", "string", "the settings under which it was met: others start anew"),
+    ),
+)
+
+TABLES = (EVENTS, ITEMS, USERS, PROMOTIONS, CAMPAIGN_MEMBERS, QUARANTINE, INGEST_COUNTS, SOURCE_COLUMNS)

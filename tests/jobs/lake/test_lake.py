@@ -221,3 +221,22 @@ def test_duckdb_polars_pyiceberg_and_spark_read_the_same_rows(
     }
 
     assert {engine: sorted(found) for engine, found in by_engine.items()} == dict.fromkeys(by_engine, rows)
+
+
+def test_forgotten_days_are_built_again_and_keep_their_rows(
+    lake: Lake, visits: Callable[[Rows], DataFrame]
+) -> None:
+    days = (DAY, DAY + timedelta(days=2))
+    lake.replace_days(visits([(DAY, "a", 1), (NEXT_DAY, "b", 2)]), VISITS, days, "digest")
+
+    lake.forget_days(VISITS, [(NEXT_DAY, NEXT_DAY)])
+    lake.forget_days(VISITS, [])
+
+    assert lake.built_days(VISITS, "digest") == [(DAY, DAY), (days[1], days[1])]
+    assert content(lake) == [(DAY, "a", 1), (NEXT_DAY, "b", 2)]
+
+
+def test_a_table_that_was_never_written_has_nothing_to_forget(lake: Lake) -> None:
+    lake.forget_days(VISITS, [(DAY, DAY)])
+
+    assert not lake.exists(VISITS)

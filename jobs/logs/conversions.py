@@ -1,0 +1,121 @@
+"""Values of a source -> values of the data contract, exactly; null where a value cannot be converted."""
+
+from collections.abc import Callable, Mapping
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql import types as spark_types
+
+from jobs.logs.config import (
+    AnyColumn,
+    EventType,
+    EventTypeColumn,
+    MoneyColumn,
+    NumberColumn,
+    PathColumn,
+    TimeColumn,
+    WholeColumn,
+)
+
+_DECIMAL = "decimal(38,18)"
+_MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}
+_DIGITS = {"seconds": 6, "milliseconds": 3, "microseconds": 0}
+_FIRST_MICROSECOND, _LAST_MICROSECOND = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999
+_ISO = r"^\d{4}-\d{2}-\d{2}"  # Spark would read a time without a date as today's
+_HAS_ZONE = r"^.{10}[T ][0-9:.]+\s*[A-Za-z+-]"
+
+
+def is_text(type_: spark_types.DataType) -> bool:
+    return isinstance(type_, spark_types.StringType)
+
+
+def present(column: Column, type_: spark_types.DataType) -> Column:
+    """The column as it is, but an empty text is a missing value."""
+    return F.when(column != "", column) if is_text(type_) else column
+
+
+def convert(
+    column: Column, type_: spark_types.DataType, kind: str, mapped: AnyColumn, time_zone: str
+) -> Column:
+    """Converts a present value of Spark's type and the file's kind of type, in the time zone of the log."""
+    if isinstance(mapped, TimeColumn):
+        if mapped.unit:
+            return unix_to_instant(column, type_, mapped.unit)
+        return to_instant(column, type_, kind, mapped.time_zone or time_zone)
+    if isinstance(mapped, MoneyColumn):
+        return to_minor_units(column, mapped.decimals)
+    if isinstance(mapped, EventTypeColumn):
+        return translate(column, mapped.translation)
+    if isinstance(mapped, PathColumn):
+        return to_path(column, mapped.separator)
+    simple: Mapping[type[AnyColumn], Callable[[Column], Column]] = {
+        WholeColumn: to_whole,
+        NumberColumn: to_number,
+    }
+    return simple.get(type(mapped), to_text)(column)
+
+
+def to_text(column: Column) -> Column:
+    return column.cast("string")
+
+
+def to_whole(column: Column) -> Column:
+    """Whole numbers of any type; a table made by pandas has 2.0 for 2 once a value is missing."""
+    number = column.cast("string").try_cast(_DECIMAL)
+    return F.when(number == F.floor(number), number.try_cast("long"))
+
+
+def to_number(column: Column) -> Column:
+    number = column.cast("string").try_cast("double")
+    return F.when(F.abs(number) < F.lit(float("inf")), number)  # NaN is greater than all
+
+
+def to_minor_units(column: Column, decimals: int) -> Column:
+    """Major units with `decimals` decimals -> minor units, half away from zero; 0.29 is 29, never 28.
+
+    Numbers go through their shortest decimal text, so that a double's binary error plays no part.
+    """
+    if not decimals:
+        return to_whole(column)
+    rounded = F.round(column.cast("string").try_cast(_DECIMAL), decimals)
+    return (rounded * F.lit(10**decimals)).try_cast("long")
+
+
+def translate(column: Column, values: Mapping[str, EventType]) -> Column:
+    """The contract's event type for the source's; null for one that `values` does not name."""
+    entries = [F.lit(text) for entry in values.items() for text in entry]
+    return F.create_map(*entries)[column.cast("string")]
+
+
+def to_path(column: Column, separator: str | None) -> Column:
+    levels = F.split(column, f"\\Q{separator}\\E") if separator else column.cast("array<string>")
+    return F.filter(levels, lambda level: level.isNotNull() & (level != ""))
+
+
+def unix_to_instant(column: Column, type_: spark_types.DataType, unit: str) -> Column:
+    """Units since 1970 -> timestamp; null outside the years 1 to 9999, where the unit must be another."""
+    factor = _MICROSECONDS[unit]
+    if isinstance(type_, spark_types.IntegralType):
+        whole = column.cast("long")
+        in_range = whole.between(_FIRST_MICROSECOND // factor, _LAST_MICROSECOND // factor)
+        return F.timestamp_micros(F.when(in_range, whole * factor))
+    number = column.cast("string").try_cast(_DECIMAL)
+    microseconds = (F.floor(number, F.lit(_DIGITS[unit])) * factor).try_cast("long")
+    in_range = microseconds.between(_FIRST_MICROSECOND, _LAST_MICROSECOND)
+    return F.timestamp_micros(F.when(in_range, microseconds))
+
+
+def to_instant(column: Column, type_: spark_types.DataType, kind: str, time_zone: str) -> Column:
+    """Dates, timestamps and ISO text -> timestamp; those without a zone are wall-clock times in `time_zone`.
+
+    Where clocks are set back, the earlier of the two instants is taken.
+    """
+    if is_text(type_):
+        instant = F.when(column.rlike(_ISO), column.try_cast("timestamp"))
+        return F.when(column.rlike(_HAS_ZONE), instant).otherwise(F.to_utc_timestamp(instant, time_zone))
+    if isinstance(type_, spark_types.LongType):  # nanoseconds, which Spark reads as a number
+        instant = F.timestamp_micros(F.call_function("div", column, F.lit(1000)))
+    else:
+        instant = column.cast("timestamp")
+    is_instant = kind == "timestamp with time zone" or isinstance(type_, spark_types.TimestampType)
+    return instant if is_instant else F.to_utc_timestamp(instant, time_zone)
