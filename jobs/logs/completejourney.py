@@ -114,7 +114,7 @@ def _read_order_lines(spark: SparkSession, folder: Path) -> DataFrame:
                 "item_id": F.col("product_id"),
                 "event_type": F.lit("purchase"),
                 "request_id": F.col("basket_id"),
-                "price": F.when(F.col("quantity") > 0, F.round(shelf_value / F.col("quantity"))),
+                "price": F.when(F.col("quantity") > 0, _nearest(shelf_value / F.col("quantity"))),
                 "quantity": F.col("quantity"),
                 "value": _cents("sales_value"),
                 "discount": discount,
@@ -244,7 +244,12 @@ def _read_campaigns(spark: SparkSession, folder: Path) -> DataFrame:
 
 
 def _cents(column: str) -> Column:
-    return F.round(F.coalesce(F.col(column), F.lit(0.0)) * 100).cast("long")
+    return _nearest(F.coalesce(F.col(column), F.lit(0.0)) * 100)
+
+
+def _nearest(number: Column) -> Column:
+    """The nearest integer; `round` would go through a decimal of each row's text."""
+    return F.floor(number + 0.5)
 
 
 def _row_columns(rows: DataFrame, file: Path) -> dict[str, Column]:

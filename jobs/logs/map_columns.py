@@ -77,12 +77,10 @@ def convert_columns(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: 
     columns = dict(mapping.columns())
     names = list(dict.fromkeys(mapped.column for mapped in columns.values() if mapped.column))
     aliases = {name: f"_raw_{index}" for index, name in enumerate(names)}
-    is_text_file = CORRUPT in rows.columns
+    corrupt = [name for name in (CORRUPT,) if name in rows.columns]  # files of text have it
     raw = rows.select(
         *[_source_column(rows, name, kinds[name]).alias(alias) for name, alias in aliases.items()],
-        *([CORRUPT] if is_text_file else []),
-        FILE,
-        LANDING_DAY,
+        *(*corrupt, FILE, LANDING_DAY),
     )
 
     def source(mapped: AnyColumn) -> Column:
@@ -99,18 +97,17 @@ def convert_columns(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: 
     converted = raw.withColumns(
         {name: value(mapped) for name, mapped in plain.items()} | _maps(columns, value)
     )
-    faults = [
+    faults = [F.when(F.col(name).isNotNull(), "the line does not fit the file's columns") for name in corrupt]
+    faults += [
         F.when(source(mapped).isNotNull() & F.col(name).isNull(), f"{name} {_FAULTS[type(mapped)]}")
         for name, mapped in plain.items()
         if mapped.column and type(mapped) in _FAULTS
     ]
-    if is_text_file:
-        faults.insert(0, F.when(F.col(CORRUPT).isNotNull(), "the line does not fit the file's columns"))
     shown = [F.col(alias).alias(name) for name, alias in aliases.items()]
     return converted.withColumns(
         {
             "_fault": F.coalesce(*faults, F.lit(None).cast("string")),
-            "_row": F.to_json(F.struct(*shown, *([CORRUPT] if is_text_file else []))),
+            "_row": F.to_json(F.struct(*shown, *corrupt)),
             "_hash": _hash(mapping, [F.col(aliases[name]) for name in _identity(columns, names)]),
         }
     )
