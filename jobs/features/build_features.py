@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -35,7 +35,7 @@ from jobs.features.user_windows import windows_as_of
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange, days_to_build
 from jobs.lake.lake import Lake
-from jobs.lake.spark import start_spark
+from jobs.lake.spark import run_together, start_spark
 from jobs.logs.tables import CAMPAIGN_MEMBERS, ITEMS
 from jobs.stage import RowCounts, Run, stage_main
 
@@ -66,6 +66,9 @@ def make_user_features(user_days: DataFrame, as_of: DataFrame, config: FeaturesC
     return windows_as_of(user_days, as_of, USER, user_features(config), config)
 
 
+MakeRange = Callable[[Lake, Sequence[Table], DayRange], dict[str, int]]
+
+
 @dataclass
 class FeatureTables:
     """Builds each table for a range of as-of days from the tiles before them."""
@@ -79,25 +82,32 @@ class FeatureTables:
         self.digest = features_digest(self.run)
 
     def build(self) -> RowCounts:
-        """Builds what is missing; the tables of pairs come last and together."""
-        counts: dict[str, int] = {}
-        single: list[tuple[Table, Callable[[Table, DayRange], int]]] = [
-            (user_features(self.config), self._users),
-            (item_features(self.config), self._items),
-            (category_features(self.config), self._categories),
-        ]
-        for table, make in single:
-            counts[table.name] = sum(make(table, days) for days in self._missing(table))
+        """Builds what is missing, tables side by side: each from the tiles, none from another."""
+        users, items, categories = (
+            user_features(self.config),
+            item_features(self.config),
+            category_features(self.config),
+        )
         pairs = (user_item_features(self.config), user_category_features(self.config))
-        counts |= dict.fromkeys((table.name for table in pairs), 0)
-        for days in self._missing(pairs[-1]):
-            for name, count in self._pairs(pairs, days).items():
+        makers: list[Callable[[], dict[str, int]]] = [
+            partial(self._build, pairs, self._pairs),
+            partial(self._build, (items,), self._items),
+            partial(self._build, (categories,), self._categories),
+            partial(self._build, (users,), self._users),
+        ]
+        return {name: count for counts in run_together(makers) for name, count in counts.items()}
+
+    def _build(self, tables: Sequence[Table], make: MakeRange) -> dict[str, int]:
+        """Builds the missing ranges of tables that are made together; the last says what is missing."""
+        lake = self.lake.for_one_table()
+        counts = dict.fromkeys((table.name for table in tables), 0)
+        for days in self._missing(tables[-1]):
+            for name, count in make(lake, tables, days).items():
                 counts[name] += count
         return counts
 
-    @cached_property
-    def levels(self) -> DataFrame:
-        return item_levels(self.lake.read(self.spark, ITEMS))
+    def _levels(self, lake: Lake) -> DataFrame:
+        return item_levels(lake.read(self.spark, ITEMS))
 
     def _missing(self, table: Table) -> list[DayRange]:
         """User features also serve campaigns, whose examples go back to the beginning of the log."""
@@ -107,30 +117,32 @@ class FeatureTables:
         wanted = first, scoring_day(self.run)[0]
         return days_to_build(wanted, self.lake.built_days(table, self.digest))
 
-    def _tiles(self, table: Table, as_of: DayRange) -> DataFrame:
+    def _tiles(self, lake: Lake, table: Table, as_of: DayRange) -> DataFrame:
         history = self.run.scenario.logs.first_day, as_of[1] - timedelta(days=1)
-        return self.lake.read(self.spark, table, history)
+        return lake.read(self.spark, table, history)
 
-    def _users(self, table: Table, days: DayRange) -> int:
-        user_days = self._tiles(USER_DAYS, days)
+    def _users(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
+        user_days = self._tiles(lake, USER_DAYS, days)
         anchors = staggered_anchors(user_days.select("user_id").distinct(), days, self.window_days)
-        campaigns = campaign_anchors(self.lake.read(self.spark, CAMPAIGN_MEMBERS), days)
+        campaigns = campaign_anchors(lake.read(self.spark, CAMPAIGN_MEMBERS), days)
         rows = make_user_features(user_days, anchors.union(campaigns).distinct(), self.config)
-        return self.lake.replace_days(rows, table, days, self.digest)
+        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
 
-    def _items(self, table: Table, days: DayRange) -> int:
-        rows = make_item_windows(self._tiles(ITEM_DAYS, days), self.levels, self.run, days)
-        return self.lake.replace_days(rows, table, days, self.digest, finish=add_item_ranks)
+    def _items(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
+        rows = make_item_windows(self._tiles(lake, ITEM_DAYS, days), self._levels(lake), self.run, days)
+        count = lake.replace_days(rows, tables[0], days, self.digest, finish=add_item_ranks)
+        return {tables[0].name: count}
 
-    def _categories(self, table: Table, days: DayRange) -> int:
-        rows = make_category_features(self._tiles(ITEM_DAYS, days), self.levels, self.run, days)
-        return self.lake.replace_days(rows, table, days, self.digest)
+    def _categories(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
+        rows = make_category_features(self._tiles(lake, ITEM_DAYS, days), self._levels(lake), self.run, days)
+        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
 
-    def _pairs(self, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
+    def _pairs(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         num_buckets, top = self.config.user_files_per_day, self.run.scenario.candidates.bought_before
-        placed = place_users(self._tiles(USER_ITEM_DAYS, days), self.levels, self.window_days, num_buckets)
+        tiles = self._tiles(lake, USER_ITEM_DAYS, days)
+        placed = place_users(tiles, self._levels(lake), self.window_days, num_buckets)
         make = pair_windows(self.config, days, self.window_days, num_buckets, top)
-        return self.lake.replace_made(placed, make, tables, days, self.digest)
+        return lake.replace_made(placed, make, tables, days, self.digest)
 
 
 def build_features(run: Run, lake: Lake) -> RowCounts:

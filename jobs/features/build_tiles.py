@@ -86,8 +86,7 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
         firsts = find_first_purchases(lake.read(spark, USER_ITEM_DAYS, (first_day, days[1])))
         firsts = firsts.where(F.col("ds").between(*days)).cache()
         counts["user_days"] += lake.replace_days(make_user_days(events, firsts), USER_DAYS, days, digest)
-        pairs = lake.read(spark, USER_ITEM_DAYS, days)
-        item_days = make_item_days(events, pairs, firsts)
+        item_days = make_item_days(events, lake.read(spark, USER_ITEM_DAYS, days), firsts)
         # The item days come last: their commit says that the days are built.
         counts["item_days"] += lake.replace_days(item_days, ITEM_DAYS, days, digest)
         firsts.unpersist()

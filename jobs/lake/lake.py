@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,10 @@ class Lake:
     lineage: Mapping[str, str] = field(default_factory=dict)
     num_partitions: int = 8
     inputs: dict[str, int] = field(default_factory=dict)
+
+    def for_one_table(self) -> "Lake":
+        """The same tables with a lineage of their own: for a table that is made beside others."""
+        return replace(self, inputs=dict(self.inputs))
 
     # ---- reading
 

@@ -1,11 +1,19 @@
-"""The Spark session that all jobs share their settings of."""
+"""The Spark session that all jobs share their settings of, and jobs side by side on it."""
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from pyspark.sql import SparkSession
 
 from jobs.config import RuntimeConfig
+
+Result = TypeVar("Result")
+
+# Two jobs fill the cores while one of them plans, commits or waits for its last task.
+_JOBS_AT_ONCE = 2
 
 
 def start_spark(runtime: RuntimeConfig) -> SparkSession:
@@ -28,3 +36,10 @@ def start_spark(runtime: RuntimeConfig) -> SparkSession:
     if "SPARK_ENV_LOADED" not in os.environ and runtime.master:  # spark-submit has set its own master
         builder = builder.master(runtime.master).config("spark.driver.memory", runtime.driver_memory)
     return builder.getOrCreate()
+
+
+def run_together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Runs independent Spark jobs side by side; their results in order, or the first error once all ended."""
+    with ThreadPoolExecutor(_JOBS_AT_ONCE) as pool:
+        futures = [pool.submit(job) for job in jobs]
+    return [future.result() for future in futures]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from pyspark.sql import functions as F
 from jobs.examples.campaigns import campaign_affinity
 from jobs.examples.feature_columns import add_user_features
 from jobs.features.tables import USER_ITEM_DAYS, user_features
+from jobs.lake.columns import Table
 from jobs.lake.lake import Lake
-from jobs.lake.spark import start_spark
+from jobs.lake.spark import run_together, start_spark
 from jobs.learn.registry import serving_model
 from jobs.learn.train_model import models_folder
 from jobs.logs.tables import CAMPAIGN_MEMBERS, EVENTS, PROMOTIONS
@@ -57,29 +59,54 @@ def build_recommendations(run: Run, lake: Lake) -> RowCounts:
         raise ValueError(
             f"no model was promoted by {run.date}: run train and evaluate, see model_runs.reason"
         )
-    spark, rules, today = start_spark(run.runtime), run.scenario.recommend, (run.date, run.date)
-    version, folder = model["model_version"], models_folder(run) / model["model_version"]
-    serving = ServingFeatures(run, lake, spark)
-    try:
-        paths = serving.write()
-        counts = dict(score_users(run, lake, spark, paths, folder, version))
-        recent_days = (run.date - timedelta(days=COMPLEMENT_WINDOW_DAYS - 1), run.date)
-        recent = lake.read(spark, EVENTS, recent_days)
-        outputs = {
-            ITEM_COMPLEMENTS: make_complements(recent, rules.min_baskets_together, rules.complements_per_item)
-        }
-        if any(task.name == "coupon" for task in run.scenario.model.tasks):
-            half_life = f"user_item_half_life_{run.scenario.features.half_lives_days[0]}d"
-            pairs = read_serving(spark, serving.tables["user_item"], paths["user_item"])
-            bought = pairs.select("user_id", "item_id", F.col(half_life).alias("half_life"))
-            outputs[COUPON_RECOMMENDATIONS] = make_coupons(run, lake, spark, bought, folder)
-        for table, rows in outputs.items():
-            stamps = {"ds": run.date, "run_id": run.run_id, "model_version": version}
-            stamped = rows.withColumns({name: F.lit(value) for name, value in stamps.items()})
-            counts[table.name] = lake.replace_days(stamped.select(table.column_names), table, today)
-    finally:
-        _remove(serving.folder)
-    return counts
+    night = Outputs(run, lake, model["model_version"])
+    return {
+        name: count
+        for counts in run_together([night.for_users, night.complements])
+        for name, count in counts.items()
+    }
+
+
+@dataclass
+class Outputs:
+    """Tonight's tables; each method writes its own and returns rows per table."""
+
+    run: Run
+    lake: Lake
+    version: str
+
+    def __post_init__(self) -> None:
+        self.spark, self.rules = start_spark(self.run.runtime), self.run.scenario.recommend
+
+    def for_users(self) -> dict[str, int]:
+        run, lake = self.run, self.lake.for_one_table()
+        folder = models_folder(run) / self.version
+        serving = ServingFeatures(run, lake, self.spark)
+        try:
+            paths = serving.write()
+            counts = dict(score_users(run, lake, self.spark, paths, folder, self.version))
+            if any(task.name == "coupon" for task in run.scenario.model.tasks):
+                half_life = f"user_item_half_life_{run.scenario.features.half_lives_days[0]}d"
+                pairs = read_serving(self.spark, serving.tables["user_item"], paths["user_item"])
+                bought = pairs.select("user_id", "item_id", F.col(half_life).alias("half_life"))
+                coupons = make_coupons(run, lake, self.spark, bought, folder)
+                counts |= self._replace(lake, COUPON_RECOMMENDATIONS, coupons)
+        finally:
+            _remove(serving.folder)
+        return counts
+
+    def complements(self) -> dict[str, int]:
+        run, lake, rules = self.run, self.lake.for_one_table(), self.rules
+        first = run.date - timedelta(days=COMPLEMENT_WINDOW_DAYS - 1)
+        recent = lake.read(self.spark, EVENTS, (first, run.date))
+        rows = make_complements(recent, rules.min_baskets_together, rules.complements_per_item)
+        return self._replace(lake, ITEM_COMPLEMENTS, rows)
+
+    def _replace(self, lake: Lake, table: Table, rows: DataFrame) -> dict[str, int]:
+        stamps = {"ds": self.run.date, "run_id": self.run.run_id, "model_version": self.version}
+        stamped = rows.withColumns({name: F.lit(value) for name, value in stamps.items()})
+        today = (self.run.date, self.run.date)
+        return {table.name: lake.replace_days(stamped.select(table.column_names), table, today)}
 
 
 def _remove(folder: str) -> None:
