@@ -21,10 +21,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.features.tables import TILE_TABLES
 from jobs.lake.days import DayRange, days_to_build, missing_ranges
 from jobs.lake.lake import Lake
 from jobs.lake.spark import start_spark
+from jobs.late_days import forget_late_days
 from jobs.logs.judge_events import (
     count_rows,
     drop_duplicates,
@@ -82,15 +82,8 @@ def mark_late_days(run: Run, lake: Lake, source: Source) -> Sequence[date]:
     late_days = find_late_days(judge(rows, logs, run.date), learned)
     if late_days:
         logger.info("late rows for %s: loaded again", ", ".join(map(str, late_days)))
-        forget_late_days(lake, late_days, run.date)
+        forget_late_days(run, lake, late_days)
     return late_days
-
-
-def forget_late_days(lake: Lake, late_days: Sequence[date], through: date) -> None:
-    """Marks dirty: tiles from the first late day on (what was a first purchase may be none), and events."""
-    for table in TILE_TABLES:
-        lake.forget_days(table, [(late_days[0], through)])
-    lake.forget_days(EVENTS, [(day, day) for day in late_days])
 
 
 def _known_through(lake: Lake, digest: str) -> date | None:
