@@ -35,7 +35,9 @@ def difference_intervals(rows: DataFrame) -> DataFrame:
     `rows` have method, date, segment, user_id, difference.
     """
     keyed = rows.select("method", "date", "segment", F.xxhash64("user_id").alias("user"), "difference")
-    sums = keyed.mapInArrow(
+    # Sorted, so that a batch holds few groups: each group of a batch is a thousand rows of sums.
+    groups = keyed.repartition("method", "date", "segment").sortWithinPartitions("method", "date", "segment")
+    sums = groups.mapInArrow(
         _partial_sums,
         "method string, date string, segment string, replicate int, total double, weight double",
     )
