@@ -19,7 +19,7 @@ from tests.small_log import write_scenario, write_small_log
 DAY = date(2017, 5, 13)
 
 # Who wrote a row, and when, differs from run to run; what it says must not.
-_OF_THE_RUN = {"run_id", "published_at", "started_at", "seconds", "snapshots"}
+_OF_THE_RUN = {"run_id", "published_at", "started_at", "trained_at", "seconds", "snapshots"}
 _RECORDS = {"run_stages", "publications"}
 
 
