@@ -7,6 +7,7 @@ An anchor becomes examples once its label window has closed: the run of --date w
 import sys
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, Window
@@ -24,7 +25,7 @@ from jobs.features.tables import category_features, user_features
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
 from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
-from jobs.lake.spark import start_spark
+from jobs.lake.spark import run_together, start_spark
 from jobs.stage import RowCounts, Run, stage_main
 
 
@@ -65,8 +66,23 @@ def build_examples(run: Run, lake: Lake) -> RowCounts:
     spark, config = start_spark(run.runtime), run.scenario
     table, campaign_table = examples(config), campaign_examples(config)
     digest = f"{candidates_digest(run)}-{config.digest('model')}"
-    counts = {table.name: 0, campaign_table.name: 0}
-    anchors = training_anchor_days(run)
+    of_days = partial(_build_days, run, lake.for_one_table(), digest)
+    of_campaigns = partial(_build_campaigns, run, lake.for_one_table(), digest)
+    counts = dict(zip((table.name, campaign_table.name), run_together([of_days, of_campaigns]), strict=True))
+    if config.model.id_fields:
+        columns = [field.name for field in config.model.id_fields]
+        seen = (
+            lake.read(spark, table, training_anchor_days(run))
+            .select(columns)
+            .unionByName(lake.read(spark, campaign_table).select(columns))
+        )
+        vocabularies = make_vocabularies(seen, config, run.date)
+        counts["vocabularies"] = lake.replace_days(vocabularies, VOCABULARIES, (run.date, run.date), digest)
+    return counts
+
+
+def _build_days(run: Run, lake: Lake, digest: str) -> int:
+    config, table, count = run.scenario, examples(run.scenario), 0
     inputs = [
         Input(CANDIDATES, "candidate", bucketed=True),
         Input(user_features(config.features), "users", bucketed=True),
@@ -74,23 +90,19 @@ def build_examples(run: Run, lake: Lake) -> RowCounts:
         *user_inputs(config),
         *item_inputs(config),
     ]
-    for days in days_to_build(anchors, lake.built_days(table, digest)):
-        tasks = plan_tasks(spark, lake, inputs, days, config.features.user_files_per_day)
+    for days in days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
+        tasks = plan_tasks(start_spark(run.runtime), lake, inputs, days, config.features.user_files_per_day)
         make = make_each_day(examples_of_day(config), inputs, [table])
-        counts[table.name] += lake.replace_made(tasks, make, [table], days, digest)[table.name]
-    for days in days_to_build((config.logs.first_day, run.date), lake.built_days(campaign_table, digest)):
-        rows = read_campaign_examples(spark, run, lake, days)
-        counts[campaign_table.name] += lake.replace_days(rows, campaign_table, days, digest)
-    if config.model.id_fields:
-        columns = [field.name for field in config.model.id_fields]
-        seen = (
-            lake.read(spark, table, anchors)
-            .select(columns)
-            .unionByName(lake.read(spark, campaign_table).select(columns))
-        )
-        vocabularies = make_vocabularies(seen, config, run.date)
-        counts["vocabularies"] = lake.replace_days(vocabularies, VOCABULARIES, (run.date, run.date), digest)
-    return counts
+        count += lake.replace_made(tasks, make, [table], days, digest)[table.name]
+    return count
+
+
+def _build_campaigns(run: Run, lake: Lake, digest: str) -> int:
+    table, count, log_days = campaign_examples(run.scenario), 0, (run.scenario.logs.first_day, run.date)
+    for days in days_to_build(log_days, lake.built_days(table, digest)):
+        rows = read_campaign_examples(start_spark(run.runtime), run, lake, days)
+        count += lake.replace_days(rows, table, days, digest)
+    return count
 
 
 def main(argv: Sequence[str] | None = None) -> int:

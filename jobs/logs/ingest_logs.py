@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
+from functools import partial
 
 import pyarrow.compute as pc
 from py4j.protocol import Py4JError  # type: ignore[import-untyped] # no stubs
@@ -23,7 +24,7 @@ from pyspark.sql import functions as F
 
 from jobs.lake.days import DayRange, days_to_build, missing_ranges
 from jobs.lake.lake import Lake
-from jobs.lake.spark import start_spark
+from jobs.lake.spark import run_together, start_spark
 from jobs.late_days import forget_late_days
 from jobs.logs.judge_events import (
     count_rows,
@@ -58,9 +59,9 @@ def ingest_logs(run: Run, lake: Lake) -> RowCounts:
     source = open_source(run.scenario.logs, known)
     with naming_unreadable_files():
         late_days = mark_late_days(run, lake, source)
-        counts = _load_events(run, lake, source)
-        counts |= _load_catalogue(run, lake, source)
-        counts |= _load_promotions(run, lake, source)
+        loads = (_load_events, _load_catalogue, _load_promotions)
+        parts = run_together([partial(load, run, lake.for_one_table(), source) for load in loads])
+        counts = {name: count for part in parts for name, count in part.items()}
     _record_columns(run, lake, source, known)
     return counts | ({"late_days": len(late_days)} if late_days else {})
 
