@@ -28,10 +28,10 @@ def backfill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small grocery log, by the path of its YAML; few weeks, because whole nights are run on it."""
+    """A small grocery log, by the path of its YAML."""
     folder = tmp_path_factory.mktemp("small")
     log = write_small_log(folder / "log")
-    return str(write_scenario(folder / "small.yaml", log, examples={"training_weeks": 2}))
+    return str(write_scenario(folder / "small.yaml", log))
 
 
 @pytest.fixture
