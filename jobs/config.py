@@ -99,11 +99,18 @@ class PromotionRule(StrictModel):
     max_loss_to_serving: NonNegativeFloat
 
 
+class WarmStartConfig(StrictModel):
+    """A promoted model trained from scratch is carried on for so many days; then one is trained anew."""
+
+    max_age_days: PositiveInt
+
+
 class LearnConfig(StrictModel):
     """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once."""
 
     validation_days: PositiveInt
     refit: bool
+    warm_start: WarmStartConfig | None = None
     promotion: PromotionRule
 
 

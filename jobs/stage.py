@@ -53,6 +53,11 @@ class Run:
     run_id: str
     home: Path
 
+    @property
+    def config_digest(self) -> str:
+        """Of the whole scenario."""
+        return self.scenario.digest(*type(self.scenario).model_fields)
+
     def lake(self, job: str = "") -> Lake:
         """The scenario's tables; what is written through this object carries the lineage of `job`."""
         lineage = {
@@ -60,7 +65,7 @@ class Run:
             "job": job,
             "date": str(self.date),
             "version": version("nightshelf"),
-            "config-digest": self.scenario.digest(*type(self.scenario).model_fields),
+            "config-digest": self.config_digest,
         }
         catalog = open_catalog(self.home, self.runtime.catalog)
         return Lake(catalog, self.scenario.name, self.home, lineage, self.runtime.shuffle_partitions)

@@ -36,6 +36,7 @@ HeadName = Literal["binary", "zero_inflated_lognormal", "multilabel", "regressio
 CLASS_HEADS = frozenset({"ordinal", "multiclass"})
 EVENT_HEADS = frozenset({"binary", "zero_inflated_lognormal", "multilabel"})  # they have negatives
 ReaderName = Literal["arrow", "petastorm"]
+WeightsName = Literal["model", "judged"]  # of a model folder: those that serve, those that were judged
 
 
 class IdField(StrictModel):
@@ -220,22 +221,40 @@ class DataSpec(StrictModel):
     negative_sampling_rate: Annotated[float, Field(gt=0.0, le=1.0)]
 
 
+class ModelDescription(StrictModel):
+    """model.json of a model folder: all that its weights need beside the vocabularies."""
+
+    model: ModelConfig
+    data: DataSpec
+
+
+class WarmStart(StrictModel):
+    """Begin with the weights of the model folder `model_dir`: those that serve, or those that were judged."""
+
+    model_dir: Path
+    weights: WeightsName
+
+
 class TrainSpec(DataSpec):
     """One training, as handed over by jobs/learn in a JSON file.
 
     The model is trained on `train_files`, judged on `validation_files`; then it sees `final_files` once.
+    With a warm start there may be nothing to train on before the judging.
     A vocabulary is a Parquet file with a string column `value`: row i has embedding row i + 2.
     """
 
     model: ModelConfig
-    train_files: Annotated[tuple[Path, ...], Field(min_length=1)]
+    train_files: tuple[Path, ...]
     validation_files: tuple[Path, ...]
     final_files: tuple[Path, ...] = ()
     vocabularies: dict[str, Path]
     output_dir: Path
+    warm_start: WarmStart | None = None
 
     @model_validator(mode="after")
     def check_rules(self) -> Self:
+        if not (self.train_files or (self.warm_start and self.final_files)):
+            raise ValueError("train_files are empty: only a warm start with final_files can do without")
         _refuse_difference("vocabularies", self.vocabularies, (field.name for field in self.model.id_fields))
         _refuse_difference(
             "numeric_statistics", self.numeric_statistics, (field.name for field in self.model.numeric_fields)

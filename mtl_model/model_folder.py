@@ -9,27 +9,18 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mtl_model.config import DataSpec, ModelConfig, StrictModel
+from mtl_model.config import ModelDescription, WeightsName
 from mtl_model.data.encode import Encoder
 from mtl_model.model import JointModel, build_model
 
 MANIFEST = "manifest.json"
-WeightsName = Literal["model", "judged"]
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
-
-
-class ModelDescription(StrictModel):
-    """model.json: all that the weights need beside the vocabularies."""
-
-    model: ModelConfig
-    data: DataSpec
 
 
 def write_model(

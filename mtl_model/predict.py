@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mtl_model.config import DataSpec, TaskConfig
+from mtl_model.config import DataSpec, TaskConfig, WeightsName
 from mtl_model.data.encode import Encoder
 from mtl_model.model import JointModel
-from mtl_model.model_folder import WeightsName, read_model
+from mtl_model.model_folder import read_model
 
 CHUNK_ROWS = 4096  # keeps the activations in the processor's cache
 

@@ -1,11 +1,13 @@
 """The Spark session that all jobs share their settings of, and jobs side by side on it."""
 
+import atexit
 import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from jobs.config import RuntimeConfig
@@ -35,7 +37,22 @@ def start_spark(runtime: RuntimeConfig) -> SparkSession:
     )
     if "SPARK_ENV_LOADED" not in os.environ and runtime.master:  # spark-submit has set its own master
         builder = builder.master(runtime.master).config("spark.driver.memory", runtime.driver_memory)
+    atexit.unregister(_end_jvm)
+    atexit.register(_end_jvm)
     return builder.getOrCreate()
+
+
+def _end_jvm() -> None:
+    """Stops the JVM that this process has started and waits for it, which else outlives us for a while."""
+    gateway = SparkContext._gateway
+    jvm = getattr(gateway, "proc", None)  # none under spark-submit, which has started us
+    if gateway is None or jvm is None:
+        return
+    if SparkContext._active_spark_context:
+        SparkContext._active_spark_context.stop()
+    gateway.shutdown()
+    jvm.stdin.close()
+    jvm.wait()
 
 
 def run_together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:

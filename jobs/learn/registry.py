@@ -1,6 +1,6 @@
-"""Which model serves: the newest promoted one of a day or before it."""
+"""Which model serves: the newest promoted one of a day or before it. Which one tonight's carries on."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow.compute as pc
@@ -36,3 +36,17 @@ def serving_model(lake: Lake, day: date, but_run: str = "", own_run: str = "") -
     return max(
         models, key=lambda model: (model["ds"], model["run_id"] == own_run, model["trained_at"]), default=None
     )
+
+
+def model_to_carry_on(lake: Lake, day: date, max_age_days: int, config_digest: str) -> dict[str, Any] | None:
+    """The newest promoted model that was trained from scratch with this configuration, before `day`."""
+    runs = lake.read_arrow(MODEL_RUNS)
+    is_in_time = pc.and_(
+        pc.greater_equal(runs["ds"], day - timedelta(days=max_age_days)), pc.less(runs["ds"], day)
+    )
+    is_of_config = pc.and_(
+        pc.equal(runs["config_digest"], config_digest), pc.equal(runs["status"], "promoted")
+    )
+    from_scratch = pc.is_null(runs["warm_started_from"])
+    models = runs.filter(pc.and_(is_in_time, pc.and_(is_of_config, from_scratch))).to_pylist()
+    return max(models, key=lambda model: (model["ds"], model["trained_at"]), default=None)

@@ -16,7 +16,10 @@ MODEL_RUNS = Table(
         Column("trained_through", "date", "last day of a label window that it was trained on"),
         Column("judged_from", "date", "first anchor day of the examples that judged it"),
         Column("judged_to", "date", "last anchor day of the examples that judged it"),
-        Column("example_count", "long", "examples it was trained on"),
+        Column("example_count", "long", "examples that this run trained it on"),
+        Column(
+            "warm_started_from", "string", "the earlier model that it carries on; null: trained from scratch"
+        ),
         Column("config_digest", "string", "digest of the scenario"),
         Column("model_config", "string", "the model part of the scenario, JSON"),
     ),

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 from pyiceberg.expressions import EqualTo
@@ -21,11 +23,12 @@ from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake, local_path
 from jobs.learn.model_inputs import measure_numbers, sample_rows, write_vocabularies
+from jobs.learn.registry import model_to_carry_on
 from jobs.learn.tables import MODEL_RUNS
 from jobs.learn.training_days import TrainingDays, plan_days
 from jobs.logs.tables import ITEMS
 from jobs.stage import RowCounts, Run, stage_main
-from mtl_model.config import TrainSpec
+from mtl_model.config import DataSpec, ModelConfig, ModelDescription, NumericStatistics, TrainSpec, WarmStart
 
 logger = logging.getLogger(__name__)
 
@@ -43,27 +46,62 @@ def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange) 
     ]
 
 
-def make_spec(run: Run, lake: Lake, days: TrainingDays, folder: Path) -> TrainSpec:
+class EarlierModel(NamedTuple):
+    """A model that tonight's carries on, and the days of its training."""
+
+    version: str
+    folder: Path
+    days: TrainingDays
+    data: DataSpec
+
+
+def find_earlier_model(run: Run, lake: Lake) -> EarlierModel | None:
+    """The model to begin with, as `learn.warm_start` asks for; None: train from scratch."""
+    warm_start = run.scenario.learn.warm_start
+    if warm_start is None:
+        return None
+    row = model_to_carry_on(lake, run.date, warm_start.max_age_days, run.config_digest)
+    if row is None:
+        return None
+    version = str(row["model_version"])
+    folder = models_folder(run) / version
+    if not folder.is_dir():
+        logger.warning("training from scratch: the folder of model %s is gone", version)
+        return None
+    data = ModelDescription.model_validate_json((folder / "model.json").read_bytes()).data
+    if data.label_names != _label_names(run, lake):
+        logger.info("training from scratch: the labels of model %s are others", version)
+        return None
+    return EarlierModel(version, folder, plan_days(replace(run, date=row["ds"])), data)
+
+
+def make_spec(
+    run: Run, lake: Lake, days: TrainingDays, folder: Path, earlier: EarlierModel | None = None
+) -> TrainSpec:
     """Everything that the training is told; vocabularies are written below `folder`.
+
+    Tonight's model begins with the weights of the earlier one that were judged, which have seen nothing of
+    tonight's validation. It passes once, at the final learning rate, over what has closed since: no example
+    is trained on more often than from scratch.
 
     Raises:
         ValueError: if there are no examples to train on.
     """
-    model, before = run.scenario.model, run.scenario.logs.first_day
+    model, train, closed_from = run.scenario.model, days.train, run.scenario.logs.first_day
     last_closed = days.judged_from
-    train_files = example_files(run, lake, days.train, (before, _day_before(last_closed)))
-    if not train_files:
-        raise ValueError(
-            f"examples has no rows for {days.train[0]} to {days.train[1]}: run build_examples first"
-        )
+    if earlier:
+        train, closed_from = (_day_after(earlier.days.train[1]), days.train[1]), earlier.days.judged_from
+        last_rate = {"learning_rate": model.training.final_learning_rate, "warmup_steps": 0, "epochs": 1}
+        model = model.model_copy(update={"training": model.training.model_copy(update=last_rate)})
+    train_files = example_files(run, lake, train, (closed_from, _day_before(last_closed)))
+    if not (train_files or earlier):
+        raise ValueError(f"examples has no rows for {train[0]} to {train[1]}: run build_examples first")
     final_files = (
         example_files(run, lake, days.final, (last_closed, run.date)) if run.scenario.learn.refit else []
     )
     validation = lake.files(
         examples(run.scenario), days.validation, where=EqualTo(term="from_candidates", value=True)
     )
-    numeric = model.numeric_fields
-    rows = sample_rows(train_files, [field.name for field in numeric])
     today = (run.date, run.date)
     return TrainSpec(
         model=model,
@@ -71,11 +109,17 @@ def make_spec(run: Run, lake: Lake, days: TrainingDays, folder: Path) -> TrainSp
         validation_files=tuple(Path(local_path(path)) for path in validation),
         final_files=tuple(map(Path, final_files)),
         vocabularies=write_vocabularies(lake.read_arrow(VOCABULARIES, today), model.id_fields, folder),
-        numeric_statistics=measure_numbers(rows, numeric),
-        label_names={"category_interest": _departments(lake)} if _has_task(run, "category_interest") else {},
+        numeric_statistics=earlier.data.numeric_statistics if earlier else _measure(train_files, model),
+        label_names=_label_names(run, lake),
         negative_sampling_rate=run.scenario.examples.negative_sampling_rate,
         output_dir=folder / "model",
+        warm_start=WarmStart(model_dir=earlier.folder, weights="judged") if earlier else None,
     )
+
+
+def _measure(files: Sequence[str], model: ModelConfig) -> dict[str, NumericStatistics]:
+    fields = model.numeric_fields
+    return measure_numbers(sample_rows(files, [field.name for field in fields]), fields)
 
 
 def train_model(run: Run, lake: Lake) -> RowCounts:
@@ -83,11 +127,17 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     days = plan_days(run)
     folder = models_folder(run) / f"training-{run.run_id}"
     folder.mkdir(parents=True, exist_ok=True)
-    spec = make_spec(run, lake, days, folder)
+    earlier = find_earlier_model(run, lake)
+    spec = make_spec(run, lake, days, folder, earlier)
     spec_file = folder / "spec.json"
     spec_file.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
     example_count = sum(pq.read_metadata(path).num_rows for path in (*spec.train_files, *spec.final_files))
-    logger.info("training on %d examples in %d processes", example_count, spec.model.training.num_processes)
+    logger.info(
+        "training %s on %d examples in %d processes",
+        f"from {earlier.version} on" if earlier else "from scratch",
+        example_count,
+        spec.model.training.num_processes,
+    )
     _launch(run, spec_file)
     version = _name_version(spec.output_dir, run)
     shutil.rmtree(folder)
@@ -101,7 +151,8 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
         "judged_from": days.validation[0],
         "judged_to": days.validation[1],
         "example_count": example_count,
-        "config_digest": run.scenario.digest(*type(run.scenario).model_fields),
+        "warm_started_from": earlier.version if earlier else None,
+        "config_digest": run.config_digest,
         "model_config": run.scenario.model.model_dump_json(),
     }
     lake.append(MODEL_RUNS, [record], replacing={"run_id": run.run_id})
@@ -125,18 +176,20 @@ def _name_version(folder: Path, run: Run) -> str:
     return version
 
 
-def _departments(lake: Lake) -> tuple[str, ...]:
-    """The first level of every item's category path, sorted: the order of the labels of category_interest."""
+def _label_names(run: Run, lake: Lake) -> dict[str, tuple[str, ...]]:
+    """Of category_interest: the first level of every item's category path, sorted."""
+    if all(task.name != "category_interest" for task in run.scenario.model.tasks):
+        return {}
     paths = lake.read_arrow(ITEMS)["category_path"].to_pylist()
-    return tuple(sorted({path[0] for path in paths if path}))
-
-
-def _has_task(run: Run, name: str) -> bool:
-    return any(task.name == name for task in run.scenario.model.tasks)
+    return {"category_interest": tuple(sorted({path[0] for path in paths if path}))}
 
 
 def _day_before(day: date) -> date:
-    return date.fromordinal(day.toordinal() - 1)
+    return day - timedelta(days=1)
+
+
+def _day_after(day: date) -> date:
+    return day + timedelta(days=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

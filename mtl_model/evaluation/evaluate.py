@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mtl_model.config import TaskConfig
+from mtl_model.config import TaskConfig, WeightsName
 from mtl_model.data.arrow_reader import read_shard
 from mtl_model.evaluation.task_metrics import TASK_METRICS, TaskMetrics
-from mtl_model.model_folder import WeightsName
 from mtl_model.predict import Predictor, load_predictor
 
 logger = logging.getLogger(__name__)

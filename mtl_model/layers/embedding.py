@@ -53,6 +53,14 @@ class FusedEmbedding(nn.Module):
             outputs.append(self._part_copies(embedded, self.copies[name]))
         return outputs
 
+    def slot_weights(self, slot: int) -> Tensor:
+        """The rows of one slot, a view (rows of the slot, D * C) into its table."""
+        name = next(name for name, slots in self.slots.items() if slot in slots)
+        offsets = [*self.get_buffer(f"offsets_{name}").tolist(), len(self.tables[name])]
+        position = self.slots[name].index(slot)
+        table: Tensor = self.tables[name]
+        return table[offsets[position] : offsets[position + 1]]
+
     def _part_copies(self, embedded: Tensor, copies: int) -> Tensor:
         if self.num_copies == 1:
             return embedded.flatten(start_dim=1)

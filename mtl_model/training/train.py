@@ -27,13 +27,13 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from torch.nn.parallel import DistributedDataParallel
 
 from mtl_model.balancing.task_balancing import TaskBalancing
-from mtl_model.config import DataSpec, TrainSpec
+from mtl_model.config import DataSpec, ModelDescription, TrainSpec
 from mtl_model.data.batches import count_steps, load_reader, shuffled_batches
 from mtl_model.data.encode import Batch, Encoder
 from mtl_model.data.prefetch import prefetch
 from mtl_model.evaluation.evaluate import judge_files, measure
 from mtl_model.model import build_model
-from mtl_model.model_folder import ModelDescription, read_vocabularies, write_manifest, write_model
+from mtl_model.model_folder import read_vocabularies, write_manifest, write_model
 from mtl_model.predict import Predictor
 from mtl_model.seeds import derive_seed
 from mtl_model.training.checkpoint import load_checkpoint, save_checkpoint
@@ -41,6 +41,7 @@ from mtl_model.training.losses import JointLoss, count_divisors, joint_loss
 from mtl_model.training.optimizer import build_optimizer, learning_rate_at, set_learning_rate
 from mtl_model.training.process_group import ProcessGroup, join_process_group
 from mtl_model.training.progress import ProgressReporter, StepReport
+from mtl_model.transfer.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,9 @@ class Trainer:
         self.spec_digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
         self.data = DataSpec(**{name: getattr(spec, name) for name in DataSpec.model_fields})
         self.encoder = Encoder(spec.model, self.data, read_vocabularies(spec.vocabularies))
-        self.model = build_model(spec.model, self.encoder).to(group.device)
+        self.model = build_model(spec.model, self.encoder)
+        self._warm_start()
+        self.model.to(group.device)
         self.wrapped: nn.Module = self.model
         self.balancing = TaskBalancing(self.model, spec.model, group)
         if group.world_size > 1 and not self.balancing.balancer.reads_gradients:
@@ -131,9 +134,16 @@ class Trainer:
         self.wrapped = self.model
         gc.collect()
 
+    def _warm_start(self) -> None:
+        if self.spec.warm_start is None:
+            return
+        description = ModelDescription(model=self.spec.model, data=self.data)
+        afresh = warm_start(self.model, self.encoder, description, self.spec.warm_start)
+        logger.info("started from %s; afresh: %s", self.spec.warm_start.model_dir, afresh or "nothing")
+
     def _plan_passes(self) -> list[Pass]:
         """`epochs` passes over the train files, then one over the final files; equal on every rank."""
-        epochs = self.training.epochs
+        epochs = self.training.epochs if self.spec.train_files else 0
         files = [self.spec.train_files] * epochs + [self.spec.final_files] * bool(self.spec.final_files)
         passes, first_step = [], 0
         for epoch, epoch_files in enumerate(files):

@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mtl_model.config import DataSpec, TrainSpec
+from mtl_model.config import DataSpec, ModelDescription, TrainSpec
 from mtl_model.data.encode import Encoder
 from mtl_model.model import build_model
 from mtl_model.model_folder import (
-    ModelDescription,
     read_model,
     read_vocabularies,
     verify_manifest,

@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from jobs.lake.lake import Lake
-from jobs.learn.registry import model_of_run, serving_model
+from jobs.learn.registry import model_of_run, model_to_carry_on, serving_model
 from jobs.learn.tables import MODEL_RUNS
 
 DAY = date(2017, 3, 10)
@@ -81,3 +81,23 @@ def test_the_model_of_a_run(registry: Lake) -> None:
     assert model_of_run(registry, "unjudged")["model_version"] == "m unjudged"
     with pytest.raises(ValueError, match="model_runs has no row of run other: run the stage train"):
         model_of_run(registry, "other")
+
+
+def test_what_is_carried_on_was_promoted_from_scratch_with_this_configuration(lake: Lake) -> None:
+    rows = [  # days before DAY, status, digest, warm_started_from
+        (7, "promoted", "a", None), (5, "promoted", "a", None), (4, "rejected", "a", None),
+        (3, "promoted", "b", None), (2, "promoted", "a", "m 5"), (0, "promoted", "a", None),
+    ]  # fmt: skip
+    for before, status, digest, earlier in rows:
+        row = {"ds": DAY - timedelta(before), "run_id": f"r{before}", "status": status, **trained_at(0)}
+        row |= {"config_digest": digest, "warm_started_from": earlier}
+        lake.append(MODEL_RUNS, [row], replacing={"run_id": f"r{before}"})
+
+    def carried(day: date, max_age_days: int) -> str | None:
+        model = model_to_carry_on(lake, day, max_age_days, "a")
+        return str(model["run_id"]) if model else None
+
+    assert carried(DAY, 6) == "r5"
+    assert carried(DAY, 4) is None
+    assert carried(DAY - timedelta(5), 6) == "r7"
+    assert carried(DAY + timedelta(1), 6) == "r0"

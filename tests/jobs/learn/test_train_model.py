@@ -1,4 +1,6 @@
-from datetime import date, timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +13,11 @@ from jobs.config import load_runtime, load_scenario
 from jobs.examples.campaigns import finish_campaigns
 from jobs.examples.tables import campaign_examples, examples
 from jobs.lake.lake import Lake
-from jobs.learn.train_model import example_files, make_spec
+from jobs.learn.tables import MODEL_RUNS
+from jobs.learn.train_model import example_files, find_earlier_model, make_spec, models_folder
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
+from mtl_model.config import DataSpec, ModelDescription, NumericStatistics
 
 DAY = date(2017, 12, 2)
 
@@ -23,15 +27,9 @@ def run(home: Path) -> Run:
     return Run(load_scenario("grocery"), load_runtime(), DAY, "r", home)
 
 
-def test_training_reads_candidates_of_its_anchors_and_campaigns_that_closed(
-    spark: SparkSession, lake: Lake, run: Run
-) -> None:
-    first, last = DAY - timedelta(9), DAY - timedelta(8)
-    rows = [
-        (day, f"u{number}", "i", number % 3 > 0)  # each third was bought without being proposed
-        for day in (first - timedelta(1), first, last, last + timedelta(1))
-        for number in range(30)
-    ]
+def write_examples(spark: SparkSession, lake: Lake, run: Run, days: Sequence[date]) -> None:
+    """30 examples a day of one item; each third was bought without being proposed."""
+    rows = [(day, f"u{number}", "i", number % 3 > 0) for day in days for number in range(30)]
     pairs = spark.createDataFrame(rows, "ds date, user_id string, item_id string, from_candidates boolean")
     table = examples(run.scenario)
     nulls = {
@@ -39,9 +37,19 @@ def test_training_reads_candidates_of_its_anchors_and_campaigns_that_closed(
         for field in table.spark_schema()
         if field.name not in pairs.columns
     }
-    lake.replace_days(
-        pairs.withColumns({**nulls, "example_kind": F.lit("user_item")}), table, (rows[0][0], rows[-1][0])
-    )
+    with_nulls = pairs.withColumns({**nulls, "example_kind": F.lit("user_item")})
+    lake.replace_days(with_nulls, table, (min(days), max(days)))
+
+
+def days_of(files: Iterable[Path | str]) -> set[date]:
+    return {day for path in files for day in pq.read_table(path, partitioning=None)["ds"].to_pylist()}
+
+
+def test_training_reads_candidates_of_its_anchors_and_campaigns_that_closed(
+    spark: SparkSession, lake: Lake, run: Run
+) -> None:
+    first, last = DAY - timedelta(9), DAY - timedelta(8)
+    write_examples(spark, lake, run, (first - timedelta(1), first, last, last + timedelta(1)))
     closed = [(DAY - timedelta(age), "u0", f"closed {age}") for age in (0, 1, 2)]
     members = spark.createDataFrame(closed, "ds date, user_id string, campaign_id string")
     table = campaign_examples(run.scenario)
@@ -67,3 +75,66 @@ def test_training_without_examples_names_the_stage_to_run(lake: Lake, run: Run, 
         ValueError, match="examples has no rows for 2017-08-28 to 2017-11-13: run build_examples"
     ):
         make_spec(run, lake, plan_days(run), tmp_path)
+
+
+@pytest.fixture
+def earlier(lake: Lake, run: Run) -> Run:
+    """The run of three days before, whose model was promoted."""
+    days_before = replace(run, date=DAY - timedelta(3), run_id="before")
+    row = {"ds": days_before.date, "run_id": "before", "model_version": "m", "status": "promoted"}
+    row |= {"trained_at": datetime(2017, 11, 30, tzinfo=UTC), "config_digest": run.config_digest}
+    lake.append(MODEL_RUNS, [row], replacing={"run_id": "before"})
+    model = run.scenario.model
+    numbers = {field.name: NumericStatistics(mean=1.0, std=2.0) for field in model.numeric_fields}
+    data = DataSpec(
+        numeric_statistics=numbers, label_names={"category_interest": ()}, negative_sampling_rate=0.1
+    )
+    folder = models_folder(run) / "m"
+    folder.mkdir(parents=True)
+    description = ModelDescription(model=model, data=data).model_dump_json()
+    (folder / "model.json").write_text(description, encoding="utf-8")
+    return days_before
+
+
+def test_a_model_is_carried_on_with_what_has_closed_since_and_is_judged_on_what_it_has_not_seen(
+    spark: SparkSession, lake: Lake, run: Run, earlier: Run, tmp_path: Path
+) -> None:
+    days, days_before = plan_days(run), plan_days(earlier)
+    all_days = [days.train[1] - timedelta(6) + timedelta(number) for number in range(21)]
+    write_examples(spark, lake, run, all_days)
+
+    found = find_earlier_model(run, lake)
+    assert found is not None
+    spec = make_spec(run, lake, days, tmp_path, found)
+
+    assert days_of(spec.train_files) == {days_before.train[1] + timedelta(number) for number in (1, 2, 3)}
+    assert days_of(spec.validation_files).isdisjoint(days_of(spec.train_files))
+    assert min(days_of(spec.validation_files)) == days.judged_from > days_before.train[1] + timedelta(6)
+    assert spec.warm_start is not None
+    assert (spec.warm_start.model_dir.name, spec.warm_start.weights) == ("m", "judged")
+    assert spec.numeric_statistics == found.data.numeric_statistics
+    training = spec.model.training
+    assert (training.epochs, training.learning_rate) == (1, training.final_learning_rate)
+
+
+def test_a_model_that_is_gone_or_has_other_labels_is_not_carried_on(
+    lake: Lake, run: Run, earlier: Run
+) -> None:
+    assert find_earlier_model(run, lake) is not None
+    description = models_folder(run) / "m" / "model.json"
+    text = description.read_text(encoding="utf-8")
+
+    description.write_text(text.replace('"category_interest":[]', '"category_interest":["NEW"]'), "utf-8")
+    assert find_earlier_model(run, lake) is None
+    description.unlink()
+    description.parent.rmdir()
+    assert find_earlier_model(run, lake) is None
+
+
+def test_a_scenario_without_warm_start_trains_from_scratch(lake: Lake, run: Run, earlier: Run) -> None:
+    learn = run.scenario.learn.model_copy(update={"warm_start": None})
+
+    cold = replace(run, scenario=run.scenario.model_copy(update={"learn": learn}))
+
+    assert find_earlier_model(run, lake) is not None
+    assert find_earlier_model(cold, lake) is None

@@ -1,0 +1,19 @@
+import subprocess
+import sys
+
+import psutil
+
+START = """
+import psutil
+from jobs.config import load_runtime
+from jobs.lake.spark import start_spark
+
+start_spark(load_runtime()).range(10).count()
+print([process.pid for process in psutil.Process().children(recursive=True) if process.name() == "java"][0])
+"""
+
+
+def test_the_jvm_ends_with_the_process_that_started_it() -> None:
+    ended = subprocess.run([sys.executable, "-c", START], stdout=subprocess.PIPE, text=True, check=True)
+
+    assert not psutil.pid_exists(int(ended.stdout.split()[-1]))
