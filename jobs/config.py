@@ -106,11 +106,15 @@ class WarmStartConfig(StrictModel):
 
 
 class LearnConfig(StrictModel):
-    """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once."""
+    """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once.
+
+    A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
+    """
 
     validation_days: PositiveInt
     refit: bool
     warm_start: WarmStartConfig | None = None
+    max_field_auc: Rate = 0.99
     promotion: PromotionRule
 
 

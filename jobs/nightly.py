@@ -72,12 +72,10 @@ def backfill(scenario: str, first: date, last: date) -> list[Run]:
     Raises:
         NightFailedError: if the bulk part failed, or any of the nights; the other nights have been run.
     """
-    bulk = make_run(scenario, last)
     make_run(scenario, first)  # a first day outside the log should not be found out last
     if last < first:
         raise ValueError(f"--to {last} is before --from {first}")
-    with hold_date(bulk):
-        _run_stages(bulk, BULK_STAGES)
+    repair(scenario, last)
     runs, failures = [], []
     for day in days_between(first, last):
         try:
@@ -87,6 +85,19 @@ def backfill(scenario: str, first: date, last: date) -> list[Run]:
     if failures:
         raise NightFailedError("\n".join(failures))
     return runs
+
+
+def repair(scenario: str, day: date) -> Run:
+    """Builds anew what late rows have changed, up to the examples of `day`, and nothing else.
+
+    Raises:
+        NightFailedError: if a stage failed.
+        RunHeldError: if another run holds the date.
+    """
+    run = make_run(scenario, day)
+    with hold_date(run):
+        _run_stages(run, BULK_STAGES)
+    return run
 
 
 def last_run_id(run: Run) -> str:

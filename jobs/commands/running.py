@@ -60,6 +60,23 @@ def backfill(
         Console(soft_wrap=True).print(f"published {night.run_id}", highlight=False)
 
 
+def repair(date: RunDate, scenario: Scenario = DEFAULT_SCENARIO) -> None:
+    """Builds anew what late rows have changed, from events to the examples up to a date, and nothing else.
+
+    The night does so too; shelves that are published stay as they are.
+    """
+    from jobs import nightly
+
+    log_in_background()
+    with clear_errors():
+        night = nightly.repair(scenario, date.date())
+    Console(soft_wrap=True).print(
+        f"repaired {night.scenario.name} up to {night.date}; what was done: "
+        f"nightshelf query \"SELECT * FROM run_stages WHERE run_id = '{night.run_id}'\"",
+        highlight=False,
+    )
+
+
 def rollback(
     to: Annotated[
         str, typer.Option("--to", metavar="RUN", help="The run whose tables are to be seen again.")

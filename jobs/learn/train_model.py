@@ -22,6 +22,7 @@ from pyiceberg.expressions import EqualTo
 from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake, local_path
+from jobs.learn.leaks import refuse_leaks
 from jobs.learn.model_inputs import measure_numbers, sample_rows, write_vocabularies
 from jobs.learn.registry import model_to_carry_on
 from jobs.learn.tables import MODEL_RUNS
@@ -129,9 +130,11 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     folder.mkdir(parents=True, exist_ok=True)
     earlier = find_earlier_model(run, lake)
     spec = make_spec(run, lake, days, folder, earlier)
+    example_paths = [str(path) for path in (*spec.train_files, *spec.final_files)]
+    refuse_leaks(example_paths, spec.model, run.scenario.learn.max_field_auc)
     spec_file = folder / "spec.json"
     spec_file.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-    example_count = sum(pq.read_metadata(path).num_rows for path in (*spec.train_files, *spec.final_files))
+    example_count = sum(pq.read_metadata(path).num_rows for path in example_paths)
     logger.info(
         "training %s on %d examples in %d processes",
         f"from {earlier.version} on" if earlier else "from scratch",

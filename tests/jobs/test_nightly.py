@@ -7,7 +7,7 @@ import pytest
 from jobs import nightly
 from jobs.exit_codes import EXIT_FAILED, EXIT_HELD, EXIT_USAGE, RunHeldError
 from jobs.lake.lake import Lake
-from jobs.nightly import NightFailedError, backfill, last_run_id, load_stage, run_night
+from jobs.nightly import NightFailedError, backfill, last_run_id, load_stage, repair, run_night
 from jobs.stage import RUN_STAGES, RowCounts, Run, hold_date, make_run
 from tests.small_log import FIRST_DAY
 
@@ -89,6 +89,14 @@ def test_backfill_builds_in_bulk_and_then_runs_each_night(
     assert [run.date for run in runs] == [DAY, DAY + timedelta(days=1)]
     assert stages_run() == [*nightly.BULK_STAGES, *nightly.STAGES, *nightly.STAGES]
     assert (home / "ran.txt").read_text().startswith(f"{DAY + timedelta(days=1)} ingest")
+
+
+def test_a_repair_builds_what_rests_on_the_log_and_publishes_nothing(
+    small_scenario: Path, stages_run: Callable[[], list[str]]
+) -> None:
+    assert repair(str(small_scenario), DAY).date == DAY
+
+    assert stages_run() == list(nightly.BULK_STAGES)
 
 
 def test_backfill_goes_on_after_a_failed_night_and_names_it(
