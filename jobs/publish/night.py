@@ -19,6 +19,7 @@ _SHOWN_METRICS = (
     "mean_absolute_error", "root_mean_squared_error", "accuracy",
 )  # fmt: skip
 _RECALL_DAYS = timedelta(days=7)
+_CHECK_DAYS = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Night:
     publication: Row | None
     stages: Sequence[Row]
     checks: Sequence[Row]
+    check_history: Mapping[str, Sequence[float]]
     books: Sequence[Row]
     reasons: Sequence[Row]
     recall: Sequence[Row]
@@ -58,6 +60,7 @@ def collect_night(run: Run, lake: Lake) -> Night:
         publication=publications[-1] if publications else None,
         stages=sorted(of_run("run_stages"), key=lambda stage: stage["started_at"]),
         checks=of_run("quality_checks"),
+        check_history=read_check_history(lake, run.date),
         books=read_books(lake, run.date),
         reasons=count_reasons(lake, run.date),
         recall=read_recall(lake, run.date),
@@ -67,6 +70,15 @@ def collect_night(run: Run, lake: Lake) -> Night:
         metrics=compare_models(of_run("task_metrics")),
         shelves=sample_shelves(lake, run),
     )
+
+
+def read_check_history(lake: Lake, day: date) -> dict[str, list[float]]:
+    """What each check found in the nights of the last weeks, oldest first."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in sorted(read_rows(lake, "quality_checks", (day - _CHECK_DAYS, day)), key=lambda row: row["ds"]):
+        if row["value"] is not None:
+            found[row["check"]].append(row["value"])
+    return found
 
 
 def read_books(lake: Lake, day: date) -> list[Row]:

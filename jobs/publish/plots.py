@@ -37,6 +37,15 @@ class Plot:
     bottom: int = HEIGHT - _BOTTOM
 
 
+def sparkline(values: Sequence[float], width: int = 90, height: int = 20) -> str:
+    """The points of an SVG polyline through the values, the largest at the top; none for fewer than two."""
+    if len(values) < 2:
+        return ""
+    across = Scale(0, len(values) - 1, 2, width - 2)
+    up = Scale(min(values), max(values), height - 2, 2)
+    return " ".join(f"{across(place)},{up(value)}" for place, value in enumerate(values))
+
+
 @dataclass(frozen=True)
 class Scale:
     """Values between `low` and `high` -> pixels between `start` and `end`, by their logarithm if asked."""

@@ -35,7 +35,7 @@ def publish_run(run: Run, lake: Lake) -> RowCounts:
     snapshots = current_snapshots(lake)
     refuse_other_runs(run, lake, snapshots)
     published = visible_publications(read_publications(lake))
-    subject = Subject(lake, run.date, snapshots, published)
+    subject = Subject(run, lake, snapshots, published)
     results = [judge(check, subject) for check in run.scenario.publish.checks]
     if results:
         rows = [{"ds": run.date, "run_id": run.run_id, **result} for result in results]

@@ -15,7 +15,7 @@ import jinja2
 
 from jobs.lake.lake import Lake
 from jobs.publish.night import Night, collect_night
-from jobs.publish.plots import Plot, calibration_plot, format_number, learning_curve
+from jobs.publish.plots import Plot, calibration_plot, format_number, learning_curve, sparkline
 from jobs.stage import RowCounts, Run, stage_main
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ def render(night: Night) -> str:
         curves=learning_curves(night),
         calibrations=calibration_plots(night),
         longest=max((stage["seconds"] for stage in night.stages), default=0) or 1,
+        sparkline=sparkline,
         version=version("nightshelf"),
         written_at=datetime.now(UTC),
     )

@@ -46,7 +46,22 @@ def test_an_unknown_scenario_names_the_known_ones() -> None:
         pytest.param("  validation_days: 7\n", "", "validation_days: Field required", id="missing key"),
         pytest.param("purchase: 1.0}", "purchases: 1.0}", "unknown tasks ['purchases']", id="unknown task"),
         pytest.param("last_day: 2017", "last_day: 2016", "is before first_day", id="days reversed"),
-        pytest.param("table: recommendations", "table: events", "got 'events'", id="check of no output"),
+        pytest.param("table: recommendations", "table: event", "got 'event'", id="check of no table"),
+        pytest.param(
+            "measure: psi, column: item_price_28d",
+            "measure: psi",
+            "psi and unknown_ids need a column",
+            id="drift of no column",
+        ),
+        pytest.param(
+            "measure: duplicate_keys", "measure: funnel_order", "needs its funnel", id="order of no funnel"
+        ),
+        pytest.param(
+            "measure: duplicate_keys",
+            "measure: funnel_order, funnel: [click, cart]",
+            "is of the table events",
+            id="order of no events",
+        ),
         pytest.param("at_most: 0}", "at_least: null}", "needs at_least or at_most", id="check without bound"),
         pytest.param("name: grocery", "name: ../grocery", "lower-case letters", id="a name that is a path"),
     ],

@@ -1,9 +1,11 @@
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from jobs.config import CheckConfig, PublishConfig
+from jobs.features.tables import user_features
 from jobs.lake.lake import Lake
+from jobs.logs.tables import EVENTS
 from jobs.publish.checks import is_within, unique_columns
 from jobs.publish.publications import read_publications, visible_publications
 from jobs.publish.publish_run import ChecksFailedError, publish_run
@@ -92,6 +94,8 @@ def test_latest_is_the_newest_day_and_the_plain_name_all_days(lake: Lake, write_
         pytest.param({"measure": "null_share", "column": "utility", "at_most": 1}, 1, id="null_share of all"),
         pytest.param({"measure": "duplicate_keys", "at_most": 0}, 0, id="duplicate_keys"),
         pytest.param({"measure": "rows_against_trailing_mean", "at_least": 0.5}, 4 / 6, id="trailing mean"),
+        pytest.param({"measure": "unknown_ids", "column": "item_id", "at_most": 0}, 0, id="unknown_ids"),
+        pytest.param({"measure": "psi", "column": "rank", "at_most": 0.1}, 0, id="psi"),
     ],
 )
 def test_a_check_within_its_bounds_passes(
@@ -104,6 +108,32 @@ def test_a_check_within_its_bounds_passes(
 
     found = lake.read_arrow(QUALITY_CHECKS, (NEXT_DAY, NEXT_DAY)).to_pylist()
     assert [(row["value"], row["passed"]) for row in found] == [(pytest.approx(value), True)]
+
+
+def test_what_the_output_rests_on_is_checked_on_the_days_it_rests_on(
+    lake: Lake, write_night: WriteNight
+) -> None:
+    run = write_night(DAY, "r1")
+    for before in range(4):
+        clicks = [{"event_type": "click", "user_id": "u", "item_id": "1"}] * (2 + before)
+        carts = [{"event_type": "cart", "user_id": user, "item_id": "1"} for user in ("u", "v")]
+        at = {"event_time": datetime(2017, 5, 1, tzinfo=UTC) - timedelta(days=before)}
+        replace_day(lake, EVENTS, DAY - timedelta(days=before), [{**row, **at} for row in clicks + carts])
+    features = user_features(run.scenario.features)
+    replace_day(lake, features, NEXT_DAY, [{"user_id": "u"}, {"user_id": "v", "user_day_count": 3}])
+    checks = [
+        {"table": "events", "measure": "rows_against_trailing_mean", "at_least": 0.1},
+        {"table": "events", "measure": "funnel_order", "funnel": ("click", "cart"), "at_most": 0.6},
+        {"table": "user_features", "measure": "null_share", "column": "user_day_count", "at_most": 0.6},
+        {"table": "examples", "measure": "row_count", "at_most": 0},
+        {"table": "item_features", "measure": "psi", "column": "item_price_28d", "at_most": 0},
+    ]
+    for number, check in enumerate(checks):
+        run = with_check(run, **check, name=str(number))
+        publish_run(run, lake)
+        found = lake.read_arrow(QUALITY_CHECKS, (DAY, DAY)).to_pylist()
+        expected = [4 / 6, 1 / 2, 1 / 2, 0, None][number]
+        assert [(row["check"], row["value"]) for row in found] == [(str(number), expected)]
 
 
 def test_the_first_night_has_nothing_to_compare_with(lake: Lake, write_night: WriteNight) -> None:

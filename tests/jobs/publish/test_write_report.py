@@ -10,7 +10,7 @@ import pytest
 from jobs.lake.lake import Lake
 from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
 from jobs.logs.tables import INGEST_COUNTS, QUARANTINE
-from jobs.publish.plots import Scale, calibration_plot, format_number, learning_curve
+from jobs.publish.plots import Scale, calibration_plot, format_number, learning_curve, sparkline
 from jobs.publish.publish_run import publish_run
 from jobs.publish.write_report import best_role, report_path, write_report
 from jobs.stage import make_run
@@ -146,3 +146,10 @@ def test_ticks_are_round_and_inside() -> None:
 )
 def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
     assert format_number(value) == text
+
+
+def test_a_sparkline_has_its_largest_value_at_the_top() -> None:
+    points = [tuple(map(float, point.split(","))) for point in sparkline([1.0, 3.0, 2.0]).split()]
+
+    assert points == [(2.0, 18.0), (45.0, 2.0), (88.0, 10.0)]
+    assert sparkline([5.0]) == ""
