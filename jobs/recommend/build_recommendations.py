@@ -1,8 +1,7 @@
 """tiles + features + promoted model -> tonight's output tables (jobs/recommend/tables.py)."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -60,42 +59,45 @@ def build_recommendations(run: Run, lake: Lake) -> RowCounts:
             f"no model was promoted by {run.date}: run train and evaluate, see model_runs.reason"
         )
     night = Outputs(run, lake, model["model_version"])
-    return {
-        name: count
-        for counts in run_together([night.for_users, night.complements])
-        for name, count in counts.items()
-    }
+    try:
+        before = run_together([night.complements, night.write_serving])
+        after = run_together([night.shelves, night.coupons])
+    finally:
+        _remove(night.serving.folder)
+    return {name: count for counts in (*after, *before) for name, count in counts.items()}
 
 
-@dataclass
 class Outputs:
     """Tonight's tables; each method writes its own and returns rows per table."""
 
-    run: Run
-    lake: Lake
-    version: str
+    def __init__(self, run: Run, lake: Lake, version: str) -> None:
+        self.run, self.lake, self.version = run, lake, version
+        self.rules, self.model_folder = run.scenario.recommend, models_folder(run) / version
+        self.spark = start_spark(run.runtime)
+        self.serving = ServingFeatures(run, lake.for_one_table(), self.spark)
+        self.serving_files: Mapping[str, tuple[str, ...]] = {}
 
-    def __post_init__(self) -> None:
-        self.spark, self.rules = start_spark(self.run.runtime), self.run.scenario.recommend
+    def write_serving(self) -> RowCounts:
+        """Makes the features that shelves and coupons read; they are no table."""
+        self.serving_files = self.serving.write()
+        return {}
 
-    def for_users(self) -> dict[str, int]:
-        run, lake = self.run, self.lake.for_one_table()
-        folder = models_folder(run) / self.version
-        serving = ServingFeatures(run, lake, self.spark)
-        try:
-            paths = serving.write()
-            counts = dict(score_users(run, lake, self.spark, paths, folder, self.version))
-            if any(task.name == "coupon" for task in run.scenario.model.tasks):
-                half_life = f"user_item_half_life_{run.scenario.features.half_lives_days[0]}d"
-                pairs = read_serving(self.spark, serving.tables["user_item"], paths["user_item"])
-                bought = pairs.select("user_id", "item_id", F.col(half_life).alias("half_life"))
-                coupons = make_coupons(run, lake, self.spark, bought, folder)
-                counts |= self._replace(lake, COUPON_RECOMMENDATIONS, coupons)
-        finally:
-            _remove(serving.folder)
-        return counts
+    def shelves(self) -> RowCounts:
+        lake = self.serving.lake.for_one_table()
+        return score_users(self.run, lake, self.spark, self.serving_files, self.model_folder, self.version)
 
-    def complements(self) -> dict[str, int]:
+    def coupons(self) -> RowCounts:
+        """Of a scenario with the task `coupon`."""
+        run, lake = self.run, self.serving.lake.for_one_table()
+        if all(task.name != "coupon" for task in run.scenario.model.tasks):
+            return {}
+        half_life = f"user_item_half_life_{run.scenario.features.half_lives_days[0]}d"
+        pairs = read_serving(self.spark, self.serving.tables["user_item"], self.serving_files["user_item"])
+        bought = pairs.select("user_id", "item_id", F.col(half_life).alias("half_life"))
+        rows = make_coupons(run, lake, self.spark, bought, self.model_folder)
+        return self._replace(lake, COUPON_RECOMMENDATIONS, rows)
+
+    def complements(self) -> RowCounts:
         run, lake, rules = self.run, self.lake.for_one_table(), self.rules
         first = run.date - timedelta(days=COMPLEMENT_WINDOW_DAYS - 1)
         recent = lake.read(self.spark, EVENTS, (first, run.date))
