@@ -23,6 +23,7 @@ from pydantic import (
 from mtl_model.balancing.config import BalancingConfig, PlainBalancingConfig
 from mtl_model.sharing.config import SharingConfig
 from mtl_model.strict_model import StrictModel as StrictModel
+from mtl_model.training.config import TrainingConfig as TrainingConfig
 
 LOWER_CASE_WORDS = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -35,7 +36,6 @@ RESERVED_TASK_NAMES = re.compile(
 HeadName = Literal["binary", "zero_inflated_lognormal", "multilabel", "regression", "ordinal", "multiclass"]
 CLASS_HEADS = frozenset({"ordinal", "multiclass"})
 EVENT_HEADS = frozenset({"binary", "zero_inflated_lognormal", "multilabel"})  # they have negatives
-ReaderName = Literal["arrow", "petastorm"]
 WeightsName = Literal["model", "judged"]  # of a model folder: those that serve, those that were judged
 
 
@@ -98,38 +98,6 @@ class TaskConfig(StrictModel):
             )
         if self.negatives_sampled and self.head not in EVENT_HEADS:
             raise ValueError(f"task {self.name} has head {self.head}, which knows no negatives to sample")
-        return self
-
-
-class TrainingConfig(StrictModel):
-    """How to train: the rate warms up linearly, then falls along a cosine to `final_learning_rate`."""
-
-    reader: ReaderName = "arrow"
-    num_processes: PositiveInt
-    global_batch_size: PositiveInt
-    epochs: PositiveInt
-    learning_rate: PositiveFloat
-    final_learning_rate: PositiveFloat
-    warmup_steps: NonNegativeInt = 0
-    weight_decay: NonNegativeFloat = 0.0
-    embedding_weight_decay: NonNegativeFloat = 0.0
-    clip_norm: PositiveFloat | None = None
-    seed: NonNegativeInt
-    log_every_steps: PositiveInt = 50
-    checkpoint_every_steps: PositiveInt = 500
-
-    @model_validator(mode="after")
-    def check_rules(self) -> Self:
-        if self.global_batch_size % self.num_processes:
-            raise ValueError(
-                f"global_batch_size ({self.global_batch_size}) must be a multiple of "
-                f"num_processes ({self.num_processes})"
-            )
-        if self.final_learning_rate > self.learning_rate:
-            raise ValueError(
-                f"final_learning_rate ({self.final_learning_rate}) must not exceed "
-                f"learning_rate ({self.learning_rate})"
-            )
         return self
 
 

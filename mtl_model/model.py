@@ -100,7 +100,8 @@ class JointModel(nn.Module):
 def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
     """The untrained model for the encoder's slots; its weights depend on `training.seed` alone."""
     torch.manual_seed(config.training.seed)
-    embedding = FusedEmbedding(encoder.slot_rows, encoder.slot_dims, _slot_copies(config))
+    sparse = config.training.embedding_optimizer == "rowwise_adagrad"
+    embedding = FusedEmbedding(encoder.slot_rows, encoder.slot_dims, _slot_copies(config), sparse)
     sharing = _build_sharing(config, input_dim=embedding.output_dim + len(config.numeric_fields))
     towers = {
         task.name: MLP(sharing.output_dim, config.tower_hidden_dims, config.dropout) for task in config.tasks

@@ -7,9 +7,9 @@ from typing import Protocol
 import pyarrow as pa
 import torch
 
-from mtl_model.config import ReaderName
 from mtl_model.data import arrow_reader
 from mtl_model.data.encode import Batch, Encoder, concat_batches
+from mtl_model.training.config import ReaderName
 
 POOL_ROWS = 131_072  # rows mixed with one another; bounds the memory
 

@@ -18,14 +18,21 @@ class FusedEmbedding(nn.Module):
 
     A slot's rows stand in its table from the slot's offset on. A slot with C copies has C embeddings per id,
     such as one per task, side by side in a row of its table: one lookup reads them all.
+
+    With `sparse_gradients` a table's gradient holds the rows looked up and no other: its size does not grow
+    with the table's.
     """
 
     def __init__(
-        self, slot_rows: Sequence[int], slot_dims: Sequence[int], slot_copies: Sequence[int] | None = None
+        self,
+        slot_rows: Sequence[int],
+        slot_dims: Sequence[int],
+        slot_copies: Sequence[int] | None = None,
+        sparse_gradients: bool = False,
     ) -> None:
         super().__init__()
         kinds = list(zip(slot_dims, slot_copies or [1] * len(slot_dims), strict=True))
-        self.output_dim = sum(slot_dims)
+        self.output_dim, self.sparse_gradients = sum(slot_dims), sparse_gradients
         self.num_copies = max((copies for _, copies in kinds), default=1)
         self.tables = nn.ParameterDict()
         self.slots: dict[str, list[int]] = {}
@@ -49,7 +56,7 @@ class FusedEmbedding(nn.Module):
             slots = self.slots[name]
             slot_ids = ids if len(slots) == ids.shape[1] else ids[:, slots]
             rows = slot_ids + self.get_buffer(f"offsets_{name}")
-            embedded = F.embedding(rows, table)  # (B, slots, D) or (B, slots, C * D)
+            embedded = F.embedding(rows, table, sparse=self.sparse_gradients)  # (B, slots, C * D)
             outputs.append(self._part_copies(embedded, self.copies[name]))
         return outputs
 
@@ -60,6 +67,10 @@ class FusedEmbedding(nn.Module):
         position = self.slots[name].index(slot)
         table: Tensor = self.tables[name]
         return table[offsets[position] : offsets[position + 1]]
+
+    def sparse_parameters(self) -> list[str]:
+        """Names of the parameters whose gradient is sparse."""
+        return [f"tables.{name}" for name in self.tables] if self.sparse_gradients else []
 
     def _part_copies(self, embedded: Tensor, copies: int) -> Tensor:
         if self.num_copies == 1:

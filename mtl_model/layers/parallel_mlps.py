@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+FLOATS_PER_CACHE_LINE = 16
+
 
 class ParallelMLPs(nn.Module):
     """Layers as in MLP; on common inputs the first layers are one wide product, the others batched ones.
@@ -33,7 +35,7 @@ class ParallelMLPs(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps common inputs (B, I), or each MLP's own (M, B, I), to outputs (M, B, H)."""
         if inputs.dim() == 2:
-            hidden = self.first(inputs).unflatten(1, (self.num_mlps, -1))  # (B, M, H)
+            hidden = torch.unflatten(aligned_linear(self.first, inputs), 1, (self.num_mlps, -1))  # (B, M, H)
             hidden = self._activate(hidden).transpose(0, 1)  # (M, B, H), a view
         else:
             hidden = self._activate(parallel_linear(self.first, inputs, self.num_mlps))
@@ -44,6 +46,15 @@ class ParallelMLPs(nn.Module):
     def _activate(self, hidden: Tensor) -> Tensor:
         hidden = F.layer_norm(F.relu(hidden), hidden.shape[-1:])
         return F.dropout(hidden, self.dropout, self.training) if self.dropout else hidden
+
+
+def aligned_linear(linear: nn.Linear, inputs: Tensor) -> Tensor:
+    """The linear map of inputs (B, I), with zeros after the last input.
+
+    Rows that start at a cache line make wide products faster, above all those of the backward pass.
+    """
+    padding = (0, -linear.in_features % FLOATS_PER_CACHE_LINE)
+    return F.linear(F.pad(inputs, padding), F.pad(linear.weight, padding), linear.bias)
 
 
 def parallel_linear(linear: nn.Linear, inputs: Tensor, num_maps: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Who this process is among those that torchrun started; NCCL on GPUs, gloo on CPUs."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -9,6 +9,8 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils import deterministic
 
 
 class ProcessGroup(NamedTuple):
@@ -27,14 +29,59 @@ class ProcessGroup(NamedTuple):
         return tensor
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Gives every rank the mean of the ranks' gradients, as DDP does: a training outside DDP needs it."""
+        """Gives every rank the mean of the ranks' gradients, as DDP does: a training outside DDP needs it.
+
+        It leaves sparse ones to `average_row_gradients`.
+        """
         if not dist.is_initialized():
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        gradients = [gradient for gradient in gradients if not gradient.is_sparse]
         sums = [dist.all_reduce(gradient, async_op=True) for gradient in gradients]
         for gradient, work in zip(gradients, sums, strict=True):
             work.wait()
             gradient /= self.world_size
+
+    def average_row_gradients(self, tables: Iterable[nn.Parameter]) -> None:
+        """Gives every rank the mean of the ranks' sparse gradients, each id once; leaves dense ones alone.
+
+        DDP's all-reduce sends tables whole, and NCCL has none for sparse tensors: unique ids and their rows
+        are gathered instead.
+        """
+        for table in tables:
+            if table.grad is None or not table.grad.is_sparse:
+                continue
+            ids, rows = sum_by_id(table.grad._indices()[0], table.grad._values())
+            if self.world_size > 1:
+                ids, rows = sum_by_id(self._gather_rows(ids), self._gather_rows(rows))
+                rows /= self.world_size
+            table.grad = torch.sparse_coo_tensor(
+                ids[None], rows, table.shape, is_coalesced=True, check_invariants=False
+            )
+
+    def wrap_in_ddp(self, model: nn.Module, ignore: list[str]) -> nn.Module:
+        """The model inside DDP, which averages all gradients but those of the parameters to ignore.
+
+        They must be equal on all ranks from the start. Alone, the model as it is.
+        """
+        if self.world_size == 1:
+            return model
+        ddp = DistributedDataParallel
+        ddp._set_params_and_buffers_to_ignore_for_model(model, ignore)  # type: ignore[no-untyped-call]
+        return ddp(model, forward_sync_buffers=False, gradient_as_bucket_view=True)
+
+    def _gather_rows(self, rows: Tensor) -> Tensor:
+        """Every rank's rows below each other, in rank order, on all ranks; each may have another number."""
+        counts = torch.zeros(self.world_size, dtype=torch.int64, device=self.device)
+        counts[self.rank] = len(rows)
+        num_rows = self.all_reduce(counts).tolist()
+        longest = max(num_rows)
+        padded = rows.new_zeros(longest, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        gathered = rows.new_empty(self.world_size * longest, *rows.shape[1:])
+        dist.all_gather_into_tensor(gathered, padded)
+        by_rank = torch.unflatten(gathered, 0, (self.world_size, longest))
+        return torch.cat([by_rank[rank, :count] for rank, count in enumerate(num_rows)])
 
     def gather(self, item: Any) -> list[Any] | None:
         """Every rank's item in rank order, on rank 0; None elsewhere."""
@@ -60,6 +107,7 @@ def join_process_group() -> Iterator[ProcessGroup]:
         torch.set_num_threads(1)  # one process per core; and sums in the same order on any machine
         pa.set_cpu_count(1)
         torch.use_deterministic_algorithms(mode=True)
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds bugs, takes time
     if "RANK" not in os.environ:
         yield ProcessGroup(0, 1, device)
         return
@@ -68,3 +116,10 @@ def join_process_group() -> Iterator[ProcessGroup]:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
     finally:
         dist.destroy_process_group()
+
+
+def sum_by_id(ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps N ids with repetitions and their rows (N, W) to the unique ids, in order, and the rows' sums."""
+    unique_ids, positions = torch.unique(ids, return_inverse=True)
+    sums = torch.zeros(len(unique_ids), rows.shape[1], dtype=rows.dtype, device=rows.device)
+    return unique_ids, sums.index_add_(0, positions, rows)

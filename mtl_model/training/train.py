@@ -24,7 +24,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.elastic.multiprocessing.errors import record
-from torch.nn.parallel import DistributedDataParallel
 
 from mtl_model.balancing.task_balancing import TaskBalancing
 from mtl_model.config import DataSpec, ModelDescription, TrainSpec
@@ -38,7 +37,12 @@ from mtl_model.predict import Predictor
 from mtl_model.seeds import derive_seed
 from mtl_model.training.checkpoint import load_checkpoint, save_checkpoint
 from mtl_model.training.losses import JointLoss, count_divisors, joint_loss
-from mtl_model.training.optimizer import build_optimizer, learning_rate_at, set_learning_rate
+from mtl_model.training.optimizer import (
+    build_optimizer,
+    clip_gradients,
+    learning_rate_at,
+    set_learning_rate,
+)
 from mtl_model.training.process_group import ProcessGroup, join_process_group
 from mtl_model.training.progress import ProgressReporter, StepReport
 from mtl_model.transfer.warm_start import warm_start
@@ -94,10 +98,9 @@ class Trainer:
         self.model.to(group.device)
         self.wrapped: nn.Module = self.model
         self.balancing = TaskBalancing(self.model, spec.model, group)
-        if group.world_size > 1 and not self.balancing.balancer.reads_gradients:
-            self.wrapped = DistributedDataParallel(
-                self.model, forward_sync_buffers=False, gradient_as_bucket_view=True
-            )
+        if not self.balancing.balancer.reads_gradients:
+            sparse = [f"embedding.{name}" for name in self.model.embedding.sparse_parameters()]
+            self.wrapped = group.wrap_in_ddp(self.model, ignore=sparse)
         self.optimizer = build_optimizer(self.model, self.training)
         self.reader = load_reader(self.training.reader)
         self.rank_batch_size = self.training.global_batch_size // group.world_size
@@ -192,8 +195,9 @@ class Trainer:
         loss = self._joint_loss(batch, counts[1:], step)
         self.optimizer.zero_grad()
         weights = self.balancing.backward(loss, counts[1:], step)
+        self.group.average_row_gradients(self.model.embedding.parameters())
         if self.training.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
+            clip_gradients(self.model.parameters(), self.training.clip_norm)
         set_learning_rate(self.optimizer, learning_rate_at(step - 1, self.train_steps, self.training))
         self.optimizer.step()
         if self.balancing.balancer.reads_losses_after:

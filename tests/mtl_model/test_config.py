@@ -18,6 +18,7 @@ TRAINING = {
     "final_learning_rate": 0.001,
     "seed": 1,
 }
+ROWWISE = {"embedding_optimizer": "rowwise_adagrad", "embedding_learning_rate": 0.1}
 MODEL: dict[str, Any] = {
     "embedding_dim": 4,
     "fields": [{"kind": "id", "name": "user_id"}, {"kind": "numeric", "name": "price"}],
@@ -58,6 +59,21 @@ HOME: dict[str, Any] = {
         ),
         pytest.param(
             {"training": TRAINING | {"final_learning_rate": 1.0}}, "must not exceed", id="rate rises"
+        ),
+        pytest.param(
+            {"training": TRAINING | {"embedding_optimizer": "rowwise_adagrad"}},
+            "belongs to embedding_optimizer rowwise_adagrad and to no other, got None",
+            id="rows without a rate",
+        ),
+        pytest.param(
+            {"training": TRAINING | {"embedding_learning_rate": 0.1}},
+            "to no other, got 0.1 with adamw",
+            id="a rate without its rows",
+        ),
+        pytest.param(
+            {"training": TRAINING | ROWWISE | {"embedding_weight_decay": 0.1}},
+            "touches the rows of a batch alone",
+            id="decay of all rows",
         ),
         pytest.param({"tasks": [BUY]}, "'click', which is none of the tasks listed before", id="no parent"),
         pytest.param(

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mtl_model.config import ReaderName
 from mtl_model.data.batches import Reader, load_reader
+from mtl_model.training.config import ReaderName
 
 COLUMNS = ["example_id", "item_id", "days_since", "label_interest"]
 WriteExamples = Callable[..., list[Path]]

@@ -34,6 +34,21 @@ def test_the_gradient_reaches_the_rows_looked_up_and_no_other() -> None:
     assert gradient[:, 0].tolist() == [0, 1, 0, 0, 0, 1]
 
 
+def test_a_sparse_gradient_holds_the_rows_looked_up_and_no_other() -> None:
+    dense, sparse = (FusedEmbedding([3, 3], [2, 2], sparse_gradients=choice) for choice in (False, True))
+    ids, factors = torch.tensor([[1, 2], [0, 2]]), torch.arange(8.0).view(2, 4)
+
+    for embedding in (dense, sparse):
+        torch.autograd.backward((embedding(ids)[0] * factors).sum())
+
+    expected, gradient = dense.tables["2"].grad, sparse.tables["2"].grad
+    assert expected is not None
+    assert gradient is not None
+    assert gradient._indices().tolist() == [[1, 5, 0, 5]]
+    assert torch.equal(gradient.to_dense(), expected)
+    assert (dense.sparse_parameters(), sparse.sparse_parameters()) == ([], ["tables.2"])
+
+
 def test_a_slot_with_copies_has_several_embeddings_per_id() -> None:
     embedding = FusedEmbedding(slot_rows=[3, 4, 2], slot_dims=[2, 5, 2], slot_copies=[3, 1, 3])
     copied, common = embedding.tables["2x3"], embedding.tables["5"]

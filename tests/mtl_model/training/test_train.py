@@ -22,6 +22,7 @@ from tests.mtl_model.training.steps_on_ranks import NUM_STEPS, share_of
 MakeSpec = Callable[..., TrainSpec]
 STEPS_ON_RANKS = Path(__file__).with_name("steps_on_ranks.py")
 METHODS = list(BALANCERS)
+ROWWISE = {"embedding_optimizer": "rowwise_adagrad", "embedding_learning_rate": 0.05}
 
 
 def run_alone(spec: TrainSpec) -> None:
@@ -87,11 +88,19 @@ def test_two_processes_learn_and_what_they_saved_serves(make_spec: MakeSpec, tmp
 
 @pytest.mark.slow
 def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path) -> None:
+    variants: dict[str, dict[str, Any]] = {name: {"balancing": {"name": name}} for name in METHODS}
+    model = json.loads(make_spec(**ROWWISE).model.model_dump_json())
+    rowwise = {"training": model["training"]}
+    variants |= {
+        f"{name}_rowwise": variants[name] | rowwise for name in ("fixed", "famo", "gradnorm", "mgda")
+    }
+    stem = {"name": "stem", "num_shared_experts": 1, "num_task_experts": 1, "expert_hidden_dims": [8]}
+    variants["stem_rowwise"] = {"sharing": stem | {"task_fields": ["user_id"]}} | rowwise
     model = json.loads(make_spec().model.model_dump_json())
     specs = []
-    for name in METHODS:
+    for name, parts in variants.items():
         specs.append(tmp_path / f"{name}.json")
-        changes = {"model": model | {"balancing": {"name": name}}}
+        changes = {"model": model | parts}
         specs[-1].write_text(make_spec(num_rows=1000, changes=changes).model_dump_json())
 
     for count in (1, 2, 4):
@@ -105,15 +114,18 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
         for step in range(NUM_STEPS)
     ]
     assert any(any(ranks) and not all(ranks) for ranks in labelled)  # a rank without a label
-    for name in METHODS:
+    for name in variants:
         alone, two, four = (load_file(tmp_path / str(count) / f"{name}.safetensors") for count in (1, 2, 4))
         torch.testing.assert_close(two, alone, rtol=1e-4, atol=1e-5, msg=name)
         torch.testing.assert_close(four, alone, rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.slow
-def test_two_processes_twice_give_the_same_weights_bit_for_bit(make_spec: MakeSpec, tmp_path: Path) -> None:
-    specs = [make_spec(output, num_rows=1000, num_processes=2) for output in ("one", "two")]
+@pytest.mark.parametrize("embeddings", [{}, ROWWISE], ids=["adamw", "rowwise_adagrad"])
+def test_two_processes_twice_give_the_same_weights_bit_for_bit(
+    make_spec: MakeSpec, tmp_path: Path, embeddings: dict[str, Any]
+) -> None:
+    specs = [make_spec(output, num_rows=1000, num_processes=2, **embeddings) for output in ("one", "two")]
 
     for spec in specs:
         completed = train_by_torchrun(spec, tmp_path)
@@ -132,13 +144,20 @@ def test_either_reader_twice_gives_the_same_weights_bit_for_bit(make_spec: MakeS
     assert same(weights(specs[0]), weights(specs[1]))
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("dropout", "embeddings"),
+    [
+        pytest.param(0.0, {}, id="plain"),
+        pytest.param(0.2, {}, id="dropout"),
+        pytest.param(0.0, ROWWISE, id="rowwise_adagrad"),
+    ],
+)
 def test_a_broken_off_training_goes_on_and_ends_with_the_same_weights(
-    make_spec: MakeSpec, tmp_path: Path, dropout: float
+    make_spec: MakeSpec, tmp_path: Path, dropout: float, embeddings: dict[str, Any]
 ) -> None:
     final = tmp_path / "final.parquet"
     table = pq.read_table(make_spec().train_files[0])
-    model = json.loads(make_spec().model.model_dump_json()) | {"dropout": dropout}
+    model = json.loads(make_spec(**embeddings).model.model_dump_json()) | {"dropout": dropout}
     changes = {"final_files": [str(final)], "model": model}
     whole, broken = (make_spec(output, changes=changes) for output in ("whole", "broken"))
     pq.write_table(table, final)

@@ -1,0 +1,43 @@
+"""One contestant in a process of its own: for each number of steps on stdin, takes them and answers in JSON.
+
+python -m benchmarks.step_worker CONTESTANT THREADS WORKLOAD, the workload as a JSON object.
+"""
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from benchmarks.workload import Workload
+
+TakeSteps = Callable[[int], None]
+CONTESTANTS = {
+    "nightshelf": "benchmarks.nightshelf_steps",
+    "torch-rechub": "benchmarks.torch_rechub_steps",
+    "deepctr-torch": "benchmarks.deepctr_torch_steps",
+}
+
+
+def main(contestant: str, num_threads: str, workload_json: str) -> None:
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a rival prints is no answer
+    workload = json.loads(workload_json)
+    workload["hidden_dims"] = tuple(workload["hidden_dims"])
+    module = importlib.import_module(CONTESTANTS[contestant])
+    prepared: AbstractContextManager[TakeSteps] = module.prepare(Workload(**workload), int(num_threads))
+    with prepared as take_steps:
+        for line in sys.stdin:
+            started = time.perf_counter()
+            take_steps(int(line))
+            seconds = time.perf_counter() - started
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            answers.write(json.dumps({"seconds": seconds, "peak_mib": peak}) + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

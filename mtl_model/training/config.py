@@ -1,0 +1,58 @@
+"""The typed `training` part of a scenario."""
+
+from typing import Literal, Self
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from mtl_model.strict_model import StrictModel
+
+ReaderName = Literal["arrow", "petastorm"]
+EmbeddingOptimizer = Literal["adamw", "rowwise_adagrad"]
+
+
+class TrainingConfig(StrictModel):
+    """How to train: the rate warms up linearly, then falls along a cosine to `final_learning_rate`.
+
+    `adamw` steps over all rows of the embedding tables, `rowwise_adagrad` over those of the batch's ids
+    alone: for a million rows and more. It has an `embedding_learning_rate`, which follows the same curve.
+    """
+
+    reader: ReaderName = "arrow"
+    num_processes: PositiveInt
+    global_batch_size: PositiveInt
+    epochs: PositiveInt
+    learning_rate: PositiveFloat
+    final_learning_rate: PositiveFloat
+    warmup_steps: NonNegativeInt = 0
+    weight_decay: NonNegativeFloat = 0.0
+    embedding_weight_decay: NonNegativeFloat = 0.0
+    embedding_optimizer: EmbeddingOptimizer = "adamw"
+    embedding_learning_rate: PositiveFloat | None = None
+    clip_norm: PositiveFloat | None = None
+    seed: NonNegativeInt
+    log_every_steps: PositiveInt = 50
+    checkpoint_every_steps: PositiveInt = 500
+
+    @model_validator(mode="after")
+    def check_rules(self) -> Self:
+        if self.global_batch_size % self.num_processes:
+            raise ValueError(
+                f"global_batch_size ({self.global_batch_size}) must be a multiple of "
+                f"num_processes ({self.num_processes})"
+            )
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"final_learning_rate ({self.final_learning_rate}) must not exceed "
+                f"learning_rate ({self.learning_rate})"
+            )
+        if (self.embedding_optimizer == "rowwise_adagrad") != (self.embedding_learning_rate is not None):
+            raise ValueError(
+                "embedding_learning_rate belongs to embedding_optimizer rowwise_adagrad and to no other, got "
+                f"{self.embedding_learning_rate} with {self.embedding_optimizer}"
+            )
+        if self.embedding_learning_rate is not None and self.embedding_weight_decay:
+            raise ValueError(
+                "rowwise_adagrad touches the rows of a batch alone, embedding_weight_decay all: set it to 0, "
+                f"got {self.embedding_weight_decay}"
+            )
+        return self
