@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from mtl_model.balancing.config import BalancingConfig, PlainBalancingConfig
+from mtl_model.evaluation.config import SliceConfig
 from mtl_model.sharing.config import SharingConfig
 from mtl_model.strict_model import StrictModel as StrictModel
 
@@ -146,6 +147,7 @@ class ModelConfig(StrictModel):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
     balancing: BalancingConfig = PlainBalancingConfig(name="fixed")
+    slices: tuple[SliceConfig, ...] = ()
     training: TrainingConfig
 
     @property
@@ -175,6 +177,10 @@ class ModelConfig(StrictModel):
     def check_rules(self) -> Self:
         _refuse_duplicates("fields", (field.name for field in self.fields))
         _refuse_duplicates("tasks", (task.name for task in self.tasks))
+        _refuse_duplicates("slices", (part.name for part in self.slices))
+        numbers = {field.name for field in self.numeric_fields}
+        if unknown := sorted({part.column for part in self.slices} - numbers):
+            raise ValueError(f"slices are cut by numeric fields of the model, which {unknown} are not")
         leaked = sorted({task.label for task in self.tasks} & set(self.columns))
         if leaked:
             raise ValueError(f"labels must not be among the fields, or the model reads the answer: {leaked}")

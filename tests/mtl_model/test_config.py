@@ -51,6 +51,14 @@ HOME: dict[str, Any] = {
             {"tasks": [TASK | {"label": "price"}]}, r"the model reads the answer: \['price'\]", id="leak"
         ),
         pytest.param({"tasks": []}, "at least 1 item", id="no task"),
+        pytest.param(
+            {"slices": [{"name": "new", "column": "user_id", "at_most": 1}]},
+            r"cut by numeric fields of the model, which \['user_id'\] are not",
+            id="a slice of names",
+        ),
+        pytest.param(
+            {"slices": [{"name": "all", "column": "price"}]}, "needs at_least or at_most", id="no bound"
+        ),
         pytest.param({"embeding_dim": 4}, "Extra inputs are not permitted", id="unknown key"),
         pytest.param({"sharing": {"name": "mmo"}}, "'omoe', 'mmoe'", id="unknown sharing"),
         pytest.param(

@@ -1,0 +1,26 @@
+"""What a scenario says about judging: slices of the rows that every metric is also given for."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from mtl_model.strict_model import StrictModel
+
+ALL_ROWS = "all"  # the slice of a metric over all rows
+
+
+class SliceConfig(StrictModel):
+    """Rows whose numeric field `column` lies within the bounds, both included; a null is in no slice."""
+
+    name: str
+    column: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def check_rules(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError(f"slice {self.name!r} needs at_least or at_most")
+        if self.name == ALL_ROWS:
+            raise ValueError(f"{ALL_ROWS!r} are all rows: name the slice otherwise")
+        return self
