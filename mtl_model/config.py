@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from mtl_model.balancing.config import BalancingConfig, PlainBalancingConfig
-from mtl_model.evaluation.config import SliceConfig
+from mtl_model.evaluation.config import CalibrationMethod, SliceConfig, check_calibration
 from mtl_model.sharing.config import SharingConfig
 from mtl_model.strict_model import StrictModel as StrictModel
 
@@ -79,6 +79,7 @@ class TaskConfig(StrictModel):
     negatives_sampled: bool = False
     num_classes: Annotated[int, Field(ge=2)] | None = None
     depends_on: str | None = None
+    calibration: CalibrationMethod | None = None
 
     @field_validator("name")
     @classmethod
@@ -98,6 +99,7 @@ class TaskConfig(StrictModel):
             )
         if self.negatives_sampled and self.head not in EVENT_HEADS:
             raise ValueError(f"task {self.name} has head {self.head}, which knows no negatives to sample")
+        check_calibration(self.name, self.head, self.calibration)
         return self
 
 
@@ -229,13 +231,15 @@ class DataSpec(StrictModel):
 class TrainSpec(DataSpec):
     """One training, as handed over by jobs/learn in a JSON file.
 
-    The model is trained on `train_files`, judged on `validation_files`; then it sees `final_files` once.
+    The model is trained on `train_files`, calibrated on `calibration_files` if a task asks for it, judged on
+    `validation_files`; then it sees `final_files` once.
     A vocabulary is a Parquet file with a string column `value`: row i has embedding row i + 2.
     """
 
     model: ModelConfig
     train_files: Annotated[tuple[Path, ...], Field(min_length=1)]
     validation_files: tuple[Path, ...]
+    calibration_files: tuple[Path, ...] = ()
     final_files: tuple[Path, ...] = ()
     vocabularies: dict[str, Path]
     output_dir: Path
@@ -248,6 +252,9 @@ class TrainSpec(DataSpec):
         )
         multilabel = (task.name for task in self.model.tasks if task.head == "multilabel")
         _refuse_difference("label_names", self.label_names, multilabel)
+        calibrated = [task.name for task in self.model.tasks if task.calibration]
+        if calibrated and not self.calibration_files:
+            raise ValueError(f"there are no calibration_files to calibrate {calibrated} on")
         return self
 
 

@@ -34,13 +34,13 @@ def models_folder(run: Run) -> Path:
     return run.home / "models" / run.scenario.name
 
 
-def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange) -> list[str]:
+def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange | None = None) -> list[str]:
     """Files of the candidates anchored on `anchors`, and of the campaigns that closed in `campaigns`."""
     from_candidates = EqualTo(term="from_candidates", value=True)
-    user_days = lake.files(examples(run.scenario), anchors, where=from_candidates)
-    return [
-        local_path(path) for path in [*user_days, *lake.files(campaign_examples(run.scenario), campaigns)]
-    ]
+    files = lake.files(examples(run.scenario), anchors, where=from_candidates)
+    if campaigns:
+        files = [*files, *lake.files(campaign_examples(run.scenario), campaigns)]
+    return [local_path(path) for path in files]
 
 
 def make_spec(run: Run, lake: Lake, days: TrainingDays, folder: Path) -> TrainSpec:
@@ -50,7 +50,7 @@ def make_spec(run: Run, lake: Lake, days: TrainingDays, folder: Path) -> TrainSp
         ValueError: if there are no examples to train on.
     """
     model, before = run.scenario.model, run.scenario.logs.first_day
-    last_closed = days.judged_from
+    last_closed = days.held_out_from
     train_files = example_files(run, lake, days.train, (before, _day_before(last_closed)))
     if not train_files:
         raise ValueError(
@@ -59,16 +59,16 @@ def make_spec(run: Run, lake: Lake, days: TrainingDays, folder: Path) -> TrainSp
     final_files = (
         example_files(run, lake, days.final, (last_closed, run.date)) if run.scenario.learn.refit else []
     )
-    validation = lake.files(
-        examples(run.scenario), days.validation, where=EqualTo(term="from_candidates", value=True)
-    )
+    validation = example_files(run, lake, days.validation)
+    calibration = example_files(run, lake, days.calibration) if days.calibration else []
     numeric = model.numeric_fields
     rows = sample_rows(train_files, [field.name for field in numeric])
     today = (run.date, run.date)
     return TrainSpec(
         model=model,
         train_files=tuple(map(Path, train_files)),
-        validation_files=tuple(Path(local_path(path)) for path in validation),
+        validation_files=tuple(map(Path, validation)),
+        calibration_files=tuple(map(Path, calibration)),
         final_files=tuple(map(Path, final_files)),
         vocabularies=write_vocabularies(lake.read_arrow(VOCABULARIES, today), model.id_fields, folder),
         numeric_statistics=measure_numbers(rows, numeric),
@@ -97,7 +97,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
         "model_version": version,
         "trained_at": datetime.now(UTC),
         "status": "trained",
-        "trained_through": run.date if run.scenario.learn.refit else _day_before(days.judged_from),
+        "trained_through": run.date if run.scenario.learn.refit else _day_before(days.held_out_from),
         "judged_from": days.validation[0],
         "judged_to": days.validation[1],
         "example_count": example_count,

@@ -1,12 +1,26 @@
-"""What a scenario says about judging: slices of the rows that every metric is also given for."""
+"""What a scenario says about judging: calibration, and slices that every metric is also given for."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
 from mtl_model.strict_model import StrictModel
 
 ALL_ROWS = "all"  # the slice of a metric over all rows
+
+
+CalibrationMethod = Literal["platt", "isotonic"]
+CALIBRATION_METHODS: dict[str, frozenset[CalibrationMethod]] = {  # by head
+    "binary": frozenset({"platt", "isotonic"}),
+    "multilabel": frozenset({"platt", "isotonic"}),
+    "zero_inflated_lognormal": frozenset({"isotonic"}),
+}
+
+
+def check_calibration(task: str, head: str, method: CalibrationMethod | None) -> None:
+    methods = CALIBRATION_METHODS.get(head, frozenset())
+    if method is not None and method not in methods:
+        raise ValueError(f"calibration of {head} heads is one of {sorted(methods)}: task {task} has {method}")
 
 
 class SliceConfig(StrictModel):

@@ -69,7 +69,7 @@ def judge_tables(predictor: Predictor, tables: Iterable[pa.Table]) -> dict[str, 
     for table in tables:
         for name, judged in _judge_table(predictor, table).items():
             parts[name].append(judged)
-    return {name: _concat(judged) for name, judged in parts.items() if judged}
+    return {name: concat_judged(judged) for name, judged in parts.items() if judged}
 
 
 def measure(predictor: Predictor, shares: Sequence[dict[str, Judged]]) -> dict[str, TaskMetrics]:
@@ -81,7 +81,7 @@ def measure(predictor: Predictor, shares: Sequence[dict[str, Judged]]) -> dict[s
             logger.warning("no labelled row of task %s to judge it on", name)
             metrics[name] = TaskMetrics(rows=0)
             continue
-        judged, label_names = _concat(parts), predictor.label_names.get(name, ())
+        judged, label_names = concat_judged(parts), predictor.label_names.get(name, ())
         metrics[name] = _measure_rows(judged, head, label_names)
         if predictor.encoder.slices:
             metrics[name]["slices"] = {
@@ -144,7 +144,7 @@ def _cut(table: pa.Table, slices: Sequence[SliceConfig]) -> npt.NDArray[np.bool_
     return in_slices
 
 
-def _concat(parts: Sequence[Judged]) -> Judged:
+def concat_judged(parts: Sequence[Judged]) -> Judged:
     labels, predictions, weights, users, in_slices = zip(*parts, strict=True)
     return Judged(
         np.concatenate(labels),

@@ -122,11 +122,11 @@ def calibration_curve(
     """(mean prediction, mean label, weight) per bin of equal weight, from the lowest prediction up."""
     if not len(labels):
         return []
-    blocks = _blocks(labels, predictions, weights)
-    middles = np.cumsum(blocks.weights) - blocks.weights / 2
+    rows = sum_by_prediction(labels, predictions, weights)
+    middles = np.cumsum(rows.weights) - rows.weights / 2
     bins = np.minimum((middles / np.sum(weights) * num_bins).astype(np.int64), num_bins - 1)
-    mass = np.bincount(bins, blocks.weights, num_bins)
-    sums = [np.bincount(bins, column, num_bins) for column in (blocks.predictions, blocks.labels)]
+    mass = np.bincount(bins, rows.weights, num_bins)
+    sums = [np.bincount(bins, column, num_bins) for column in (rows.predictions, rows.labels)]
     return [
         np.array([sums[0][row], sums[1][row], mass[row] ** 2]) / mass[row] for row in np.flatnonzero(mass)
     ]
@@ -169,7 +169,7 @@ def f1(labels: Floats, predictions: Floats, weights: Floats) -> float:
     return float(np.max(2 * true_positives / (predicted_positives + true_positives[-1])))
 
 
-class Blocks(NamedTuple):
+class PredictionSums(NamedTuple):
     """Sums over the rows of each distinct prediction, from the lowest up."""
 
     weights: Floats
@@ -177,20 +177,20 @@ class Blocks(NamedTuple):
     predictions: Floats
 
 
-def _blocks(labels: Floats, predictions: Floats, weights: Floats) -> Blocks:
+def sum_by_prediction(labels: Floats, predictions: Floats, weights: Floats) -> PredictionSums:
     """Rows of one prediction stay together, so that nothing depends on the order of the rows."""
     order = np.argsort(predictions, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(predictions[order]) != 0])
     columns = weights, weights * labels, weights * predictions
-    return Blocks(*(np.add.reduceat(column[order], starts) for column in columns))
+    return PredictionSums(*(np.add.reduceat(column[order], starts) for column in columns))
 
 
 def _count_positives(labels: Floats, predictions: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """(true positives, predicted positives) at each threshold, from the highest prediction down."""
     if not len(labels):
         return np.empty(0), np.empty(0)
-    blocks = _blocks(labels, predictions, weights)
-    return np.cumsum(blocks.labels[::-1]), np.cumsum(blocks.weights[::-1])
+    rows = sum_by_prediction(labels, predictions, weights)
+    return np.cumsum(rows.labels[::-1]), np.cumsum(rows.weights[::-1])
 
 
 def root_mean_squared_error(values: Floats, predictions: Floats | float, weights: Floats) -> float:

@@ -27,7 +27,7 @@ class TopMetrics(NamedTuple):
 def top_metrics(
     labels: Floats, predictions: Floats, users: Users, weights: Floats, k: int = TOP
 ) -> TopMetrics:
-    """recall@k: the share of positives of rank <= k. NDCG@k: their sum of 1 / log2(1 + rank) over the best."""
+    """recall@k: share of positives with rank <= k. NDCG@k: sum of 1 / log2(1 + rank) over the best one."""
     if not (labels > 0).any():
         return TopMetrics(float("nan"), float("nan"))
     order = np.lexsort((weights, labels, -predictions, users))
