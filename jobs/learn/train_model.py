@@ -88,7 +88,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     spec_file.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
     example_count = sum(pq.read_metadata(path).num_rows for path in (*spec.train_files, *spec.final_files))
     logger.info("training on %d examples in %d processes", example_count, spec.model.training.num_processes)
-    _launch(run, spec_file)
+    launch_training(run, spec_file)
     version = _name_version(spec.output_dir, run)
     shutil.rmtree(folder)
     record = {
@@ -108,7 +108,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     return {"training examples": example_count}
 
 
-def _launch(run: Run, spec_file: Path) -> None:
+def launch_training(run: Run, spec_file: Path) -> None:
     arguments = run.runtime.torchrun_arguments or ("--standalone",)
     processes = str(run.scenario.model.training.num_processes)
     command = [sys.executable, "-m", "torch.distributed.run", *arguments, "--nproc-per-node", processes,
