@@ -8,15 +8,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from jobs.commands.options import DEFAULT_SCENARIO, RunDate, Scenario, clear_errors, log_in_background
+from jobs.commands.options import (
+    DEFAULT_SCENARIO,
+    RunDate,
+    Scenario,
+    clear_errors,
+    log_in_background,
+    open_lake,
+)
 
 if TYPE_CHECKING:
     from jobs.compare.train_runs import Plan, PlannedRun
 
-_NUMBERS = ("mean", "ci_low", "ci_high", "twin")
-_PERCENTS = ("gain", "gain_low", "gain_high")
-_WORDS = ("sharing", "balancing", "task", "metric")
-_COLUMNS = (*_WORDS, *_NUMBERS, *_PERCENTS, "verdict", "parameters", "rows/s")
+_WORDS = ("model", "task", "metric")
+_COLUMNS = (*_WORDS, "joint", "twin", "gain", "95%", "verdict", "parameters", "rows/s")
+_WIDTH = 150  # narrower, columns would be cut
 
 
 def compare(
@@ -44,13 +50,14 @@ def compare(
 
         run = make_run(scenario, date.date())
         combinations = list_combinations(run.scenario.model, _names(sharing), _names(balancing), seeds)
+        lake = open_lake(scenario)
         with hold_comparison(run):
-            plan = plan_runs(run, run.lake("compare"), combinations)
+            plan = plan_runs(run, lake, combinations)
             _print_plan(plan)
             train_runs(run, plan, _print_progress)
             rows = compare_runs(plan.runs)
             page = write_page(run, plan.runs, rows)
-    _print_rows(rows, as_json)
+    print_rows(rows, as_json)
     Console(stderr=True, soft_wrap=True).print(f"page  {page}", highlight=False)
 
 
@@ -78,7 +85,7 @@ def _print_progress(run: "PlannedRun", number: int, total: int) -> None:
     Console(stderr=True, soft_wrap=True).print(f"[{number}/{total}] {run.combination.name}", markup=False)
 
 
-def _print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))
@@ -87,11 +94,12 @@ def _print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in {*_WORDS, "verdict"} else "right")
     for row in rows:
-        numbers = ["" if row[name] is None else f"{row[name]:.4f}" for name in _NUMBERS]
-        percents = [f"{100 * row[name]:+.2f} %" for name in _PERCENTS]
-        cost = [f"{row['parameters']:,}", f"{row['rows_per_second']:,.0f}"]
-        table.add_row(*(str(row[name]) for name in _WORDS), *numbers, *percents, row["verdict"], *cost)
-    Console().print(table)
+        words = [f"{row['sharing']}, {row['balancing']}", row["task"], row["metric"]]
+        means = ["" if row[name] is None else f"{row[name]:.4f}" for name in ("mean", "twin")]
+        interval = f"{100 * row['gain_low']:+.2f} to {100 * row['gain_high']:+.2f}"
+        gain = [f"{100 * row['gain']:+.2f} %", interval, row["verdict"]]
+        table.add_row(*words, *means, *gain, f"{row['parameters']:,}", f"{row['rows_per_second']:,.0f}")
+    Console(width=max(Console().width, _WIDTH)).print(table)
 
 
 def _duration(seconds: float) -> str:
