@@ -8,6 +8,7 @@ from collections.abc import Callable
 import typer
 
 from jobs.commands.checking import doctor, plan, validate
+from jobs.commands.comparing import compare
 from jobs.commands.proving import backtest, demo
 from jobs.commands.reading import lineage, query, show, tables
 from jobs.commands.running import backfill, repair, report, rollback, run
@@ -42,6 +43,10 @@ COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
     backtest: (
         "nightshelf backtest --scenario grocery --dates 2017-12-02,2017-12-09",
         "nightshelf backtest --scenario grocery --dates 2017-12-02 --json",
+    ),
+    compare: (
+        "nightshelf compare --date 2017-12-02 --sharing shared_bottom,mmoe,ple --seeds 5",
+        "nightshelf compare --date 2017-12-02 --sharing mmoe --balancing fixed,uncertainty,pcgrad --json",
     ),
     demo: ("nightshelf demo",),
     simulate: (

@@ -108,10 +108,12 @@ class WarmStartConfig(StrictModel):
 class LearnConfig(StrictModel):
     """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once.
 
+    The `calibration_days` before them calibrate the tasks whose `calibration` names a method.
     A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
     """
 
     validation_days: PositiveInt
+    calibration_days: NonNegativeInt = 0
     refit: bool
     warm_start: WarmStartConfig | None = None
     max_field_auc: Rate = 0.99
@@ -206,7 +208,13 @@ class ScenarioConfig(StrictModel):
             raise ValueError(
                 f"recommend.utility and learn.promotion.task name unknown tasks {unknown}: {sorted(tasks)}"
             )
-        if self.learn.validation_days >= 7 * self.examples.training_weeks:
+        calibrated = [task.name for task in self.model.tasks if task.calibration]
+        days = self.learn.calibration_days
+        if bool(calibrated) != bool(days):
+            raise ValueError(
+                f"learn.calibration_days ({days}) are for tasks with a calibration: {calibrated}"
+            )
+        if self.learn.validation_days + days >= 7 * self.examples.training_weeks:
             raise ValueError("learn.validation_days leave no days to train on: raise examples.training_weeks")
         return self
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from mtl_model.balancing.config import BalancingConfig, PlainBalancingConfig
+from mtl_model.evaluation.config import CalibrationMethod, SliceConfig, check_calibration
 from mtl_model.sharing.config import SharingConfig
 from mtl_model.strict_model import StrictModel as StrictModel
 from mtl_model.training.config import TrainingConfig as TrainingConfig
@@ -79,6 +80,7 @@ class TaskConfig(StrictModel):
     negatives_sampled: bool = False
     num_classes: Annotated[int, Field(ge=2)] | None = None
     depends_on: str | None = None
+    calibration: CalibrationMethod | None = None
 
     @field_validator("name")
     @classmethod
@@ -98,6 +100,7 @@ class TaskConfig(StrictModel):
             )
         if self.negatives_sampled and self.head not in EVENT_HEADS:
             raise ValueError(f"task {self.name} has head {self.head}, which knows no negatives to sample")
+        check_calibration(self.name, self.head, self.calibration)
         return self
 
 
@@ -115,6 +118,7 @@ class ModelConfig(StrictModel):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
     balancing: BalancingConfig = PlainBalancingConfig(name="fixed")
+    slices: tuple[SliceConfig, ...] = ()
     training: TrainingConfig
 
     @property
@@ -144,6 +148,10 @@ class ModelConfig(StrictModel):
     def check_rules(self) -> Self:
         _refuse_duplicates("fields", (field.name for field in self.fields))
         _refuse_duplicates("tasks", (task.name for task in self.tasks))
+        _refuse_duplicates("slices", (part.name for part in self.slices))
+        numbers = {field.name for field in self.numeric_fields}
+        if unknown := sorted({part.column for part in self.slices} - numbers):
+            raise ValueError(f"slices are cut by numeric fields of the model, which {unknown} are not")
         leaked = sorted({task.label for task in self.tasks} & set(self.columns))
         if leaked:
             raise ValueError(f"labels must not be among the fields, or the model reads the answer: {leaked}")
@@ -206,14 +214,16 @@ class WarmStart(StrictModel):
 class TrainSpec(DataSpec):
     """One training, as handed over by jobs/learn in a JSON file.
 
-    The model is trained on `train_files`, judged on `validation_files`; then it sees `final_files` once.
-    With a warm start there may be nothing to train on before the judging.
+    The model is trained on `train_files`, calibrated on `calibration_files` if a task asks for it, judged on
+    `validation_files`; then it sees `final_files` once. With a warm start there may be nothing to train on
+    before the judging.
     A vocabulary is a Parquet file with a string column `value`: row i has embedding row i + 2.
     """
 
     model: ModelConfig
     train_files: tuple[Path, ...]
     validation_files: tuple[Path, ...]
+    calibration_files: tuple[Path, ...] = ()
     final_files: tuple[Path, ...] = ()
     vocabularies: dict[str, Path]
     output_dir: Path
@@ -229,6 +239,9 @@ class TrainSpec(DataSpec):
         )
         multilabel = (task.name for task in self.model.tasks if task.head == "multilabel")
         _refuse_difference("label_names", self.label_names, multilabel)
+        calibrated = [task.name for task in self.model.tasks if task.calibration]
+        if calibrated and not self.calibration_files:
+            raise ValueError(f"there are no calibration_files to calibrate {calibrated} on")
         return self
 
 

@@ -4,6 +4,7 @@ Shapes: B = rows, L = labels of a multilabel task.
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from mtl_model.config import DataSpec, TaskConfig, WeightsName
 from mtl_model.data.encode import Encoder
+from mtl_model.evaluation.calibration import CalibrationMap, calibrate, read_calibration
 from mtl_model.model import JointModel
 from mtl_model.model_folder import read_model
 
@@ -24,16 +26,22 @@ Predictions = dict[str, npt.NDArray[np.float32]]
 
 
 class Predictor:
-    """Holds the model and its vocabularies: load it once per process."""
+    """Holds the model, its vocabularies and calibration: load it once per process."""
 
     def __init__(
-        self, model: JointModel, encoder: Encoder, data: DataSpec, device: torch.device | None = None
+        self,
+        model: JointModel,
+        encoder: Encoder,
+        data: DataSpec,
+        device: torch.device | None = None,
+        calibration: Mapping[str, CalibrationMap] | None = None,
     ) -> None:
         self.model = model
         self.encoder = encoder
         self.tasks = encoder.tasks
         self.label_names = data.label_names
         self.device = device or torch.device("cpu")
+        self.calibration = calibration or {}
         self.log_sampling_rates = {task.name: _log_sampling_rate(task, data) for task in self.tasks}
 
     @property
@@ -46,7 +54,7 @@ class Predictor:
 
         binary: probability (B,); zero_inflated_lognormal: expected value in minor units (B,);
         multilabel: probability per label (B, L); regression: value (B,); ordinal: expected level (B,);
-        multiclass: probability per class (B, K). Corrected for the sampling of negatives.
+        multiclass: probability per class (B, K). Corrected for the sampling of negatives, then calibrated.
 
         Of tasks joined by `depends_on`, whatever the sharing, "purchase" is P(click and purchase), CTCVR, and
         "purchase|click" is P(purchase | click), CVR.
@@ -64,7 +72,8 @@ class Predictor:
                 for start in range(0, max(len(ids), 1), CHUNK_ROWS)
             ]
         self.model.train(was_training)
-        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        predictions = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        return calibrate(predictions, self.calibration, self.tasks)
 
     def _predict_chunk(self, ids: Tensor, numbers: Tensor) -> Predictions:
         logits = self.model(ids.to(self.device), numbers.to(self.device))
@@ -101,7 +110,7 @@ class Predictor:
 def load_predictor(model_dir: Path, verify: bool = True, weights: WeightsName = "model") -> Predictor:
     """The model of a finished folder; `verify` checks every file's hash first."""
     model, encoder, description = read_model(Path(model_dir), verify, weights)
-    return Predictor(model, encoder, description.data)
+    return Predictor(model, encoder, description.data, calibration=read_calibration(Path(model_dir)))
 
 
 def _log_sampling_rate(task: TaskConfig, data: DataSpec) -> float:

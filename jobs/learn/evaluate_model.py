@@ -21,6 +21,7 @@ from jobs.learn.registry import model_of_run, serving_model
 from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
 from jobs.learn.train_model import models_folder
 from jobs.stage import RowCounts, Run, stage_main
+from mtl_model.evaluation.config import ALL_ROWS
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ _CONSTANT = {"auc": 0.5, "gauc": 0.5, "normalised_gini": 0.0}
 
 
 def metric_rows(run: Run, version: str, role: str, metrics: Metrics) -> list[dict[str, Any]]:
-    """One record per task and metric that is a number or is not defined."""
+    """One record per task, slice and metric that is a number or is not defined."""
     return [
         {
             "ds": run.date,
@@ -66,13 +67,15 @@ def metric_rows(run: Run, version: str, role: str, metrics: Metrics) -> list[dic
             "model_version": version,
             "role": role,
             "task": task,
+            "slice": part,
             "metric": name,
             "value": None if value is None else float(value),
             "example_count": int(values.get("rows") or 0),
         }
-        for task, values in sorted(metrics.items())
+        for task, judged in sorted(metrics.items())
+        for part, values in {ALL_ROWS: judged, **judged.get("slices", {})}.items()
         for name, value in sorted(values.items())
-        if name not in {"rows", "constant", "calibration_curve", "per_label"}
+        if name != "rows" and (value is None or isinstance(value, int | float))
     ]
 
 

@@ -27,14 +27,15 @@ MODEL_RUNS = Table(
 
 TASK_METRICS = Table(
     name="task_metrics",
-    meaning="What a model achieved on examples that it had not seen, per task.",
+    meaning="What a model achieved on examples that it had not seen, per task and slice.",
     ds_is="run date",
-    key=("run_id", "model_version", "task", "metric"),
+    key=("run_id", "model_version", "task", "slice", "metric"),
     columns=(
         Column("run_id", "string", "the run that measured it"),
         Column("model_version", "string", "the model, or `constant` for the base rate"),
         Column("role", "string", "candidate, serving or constant"),
-        Column("task", "string", "the task"),
+        Column("task", "string", "the task; `purchase|click`: purchase where the click happened"),
+        Column("slice", "string", "a slice of the scenario's model.slices, or `all`"),
         Column(
             "metric",
             "string",

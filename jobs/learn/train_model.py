@@ -38,13 +38,13 @@ def models_folder(run: Run) -> Path:
     return run.home / "models" / run.scenario.name
 
 
-def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange) -> list[str]:
+def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange | None = None) -> list[str]:
     """Files of the candidates anchored on `anchors`, and of the campaigns that closed in `campaigns`."""
     from_candidates = EqualTo(term="from_candidates", value=True)
-    user_days = lake.files(examples(run.scenario), anchors, where=from_candidates)
-    return [
-        local_path(path) for path in [*user_days, *lake.files(campaign_examples(run.scenario), campaigns)]
-    ]
+    files = lake.files(examples(run.scenario), anchors, where=from_candidates)
+    if campaigns:
+        files = [*files, *lake.files(campaign_examples(run.scenario), campaigns)]
+    return [local_path(path) for path in files]
 
 
 class EarlierModel(NamedTuple):
@@ -89,9 +89,9 @@ def make_spec(
         ValueError: if there are no examples to train on.
     """
     model, train, closed_from = run.scenario.model, days.train, run.scenario.logs.first_day
-    last_closed = days.judged_from
+    last_closed = days.held_out_from
     if earlier:
-        train, closed_from = (_day_after(earlier.days.train[1]), days.train[1]), earlier.days.judged_from
+        train, closed_from = (_day_after(earlier.days.train[1]), days.train[1]), earlier.days.held_out_from
         last_rate = {"learning_rate": model.training.final_learning_rate, "warmup_steps": 0, "epochs": 1}
         model = model.model_copy(update={"training": model.training.model_copy(update=last_rate)})
     train_files = example_files(run, lake, train, (closed_from, _day_before(last_closed)))
@@ -100,14 +100,14 @@ def make_spec(
     final_files = (
         example_files(run, lake, days.final, (last_closed, run.date)) if run.scenario.learn.refit else []
     )
-    validation = lake.files(
-        examples(run.scenario), days.validation, where=EqualTo(term="from_candidates", value=True)
-    )
+    validation = example_files(run, lake, days.validation)
+    calibration = example_files(run, lake, days.calibration) if days.calibration else []
     today = (run.date, run.date)
     return TrainSpec(
         model=model,
         train_files=tuple(map(Path, train_files)),
-        validation_files=tuple(Path(local_path(path)) for path in validation),
+        validation_files=tuple(map(Path, validation)),
+        calibration_files=tuple(map(Path, calibration)),
         final_files=tuple(map(Path, final_files)),
         vocabularies=write_vocabularies(lake.read_arrow(VOCABULARIES, today), model.id_fields, folder),
         numeric_statistics=earlier.data.numeric_statistics if earlier else _measure(train_files, model),
@@ -141,7 +141,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
         example_count,
         spec.model.training.num_processes,
     )
-    _launch(run, spec_file)
+    launch_training(run, spec_file)
     version = _name_version(spec.output_dir, run)
     shutil.rmtree(folder)
     record = {
@@ -150,7 +150,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
         "model_version": version,
         "trained_at": datetime.now(UTC),
         "status": "trained",
-        "trained_through": run.date if run.scenario.learn.refit else _day_before(days.judged_from),
+        "trained_through": run.date if run.scenario.learn.refit else _day_before(days.held_out_from),
         "judged_from": days.validation[0],
         "judged_to": days.validation[1],
         "example_count": example_count,
@@ -162,7 +162,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     return {"training examples": example_count}
 
 
-def _launch(run: Run, spec_file: Path) -> None:
+def launch_training(run: Run, spec_file: Path) -> None:
     arguments = run.runtime.torchrun_arguments or ("--standalone",)
     processes = str(run.scenario.model.training.num_processes)
     command = [sys.executable, "-m", "torch.distributed.run", *arguments, "--nproc-per-node", processes,

@@ -1,4 +1,4 @@
-"""Which anchors train a model and which judge it (test-then-train without overlap)."""
+"""Which anchors train a model, calibrate and judge it (test-then-train without overlap)."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -10,15 +10,20 @@ from jobs.stage import Run
 
 @dataclass(frozen=True)
 class TrainingDays:
-    """Anchor days, inclusive: `train`, a gap of one label window, `validation`; `final` for the refit."""
+    """Anchor days, inclusive: `train`, a gap of one label window, `calibration` if any, `validation`.
+
+    `final` is for the refit: all after `train`.
+    """
 
     train: DayRange
+    calibration: DayRange | None
     validation: DayRange
     final: DayRange
 
     @property
-    def judged_from(self) -> date:
-        return self.validation[0]
+    def held_out_from(self) -> date:
+        """The first anchor day that the judged weights have not seen, nor any of their label windows."""
+        return self.calibration[0] if self.calibration else self.validation[0]
 
 
 def plan_days(run: Run) -> TrainingDays:
@@ -28,11 +33,18 @@ def plan_days(run: Run) -> TrainingDays:
         ValueError: if the log is too young to train and judge a model.
     """
     first, last = training_anchor_days(run)
-    validation_first = last - timedelta(days=run.scenario.learn.validation_days - 1)
-    train_last = validation_first - timedelta(days=run.scenario.examples.label_window_days)
+    learn = run.scenario.learn
+    validation_first = last - timedelta(days=learn.validation_days - 1)
+    held_out_from = validation_first - timedelta(days=learn.calibration_days)
+    train_last = held_out_from - timedelta(days=run.scenario.examples.label_window_days)
     if train_last < first:
         raise ValueError(
             f"{run.date} is too early: anchors from {first} to {train_last} would train the model; "
             f"run a later --date, or lower learn.validation_days or examples.label_window_days"
         )
-    return TrainingDays((first, train_last), (validation_first, last), (train_last + timedelta(days=1), last))
+    return TrainingDays(
+        train=(first, train_last),
+        calibration=(held_out_from, validation_first - timedelta(days=1)) if learn.calibration_days else None,
+        validation=(validation_first, last),
+        final=(train_last + timedelta(days=1), last),
+    )

@@ -13,9 +13,11 @@ from jobs.lake.lake import Lake
 from jobs.publish.records import Row, read_rows, scan_rows
 from jobs.publish.shelves import Shelf, sample_shelves
 from jobs.stage import Run
+from mtl_model.evaluation.config import ALL_ROWS
 
 _SHOWN_METRICS = (
-    "auc", "auc_low", "auc_high", "gauc", "log_loss", "normalised_entropy", "calibration", "normalised_gini",
+    "auc", "auc_low", "auc_high", "gauc", "pr_auc", "recall_at_10", "ndcg_at_10", "log_loss",
+    "normalised_entropy", "calibration", "expected_calibration_error", "normalised_gini", "decile_bias",
     "mean_absolute_error", "root_mean_squared_error", "accuracy",
 )  # fmt: skip
 _RECALL_DAYS = timedelta(days=7)
@@ -126,10 +128,12 @@ def read_recall(lake: Lake, day: date) -> list[Row]:
 
 
 def compare_models(task_metrics: Iterable[Row]) -> list[Row]:
-    """One row per task and metric: tonight's model, the serving one and the constant."""
+    """One row per task and metric over all rows: tonight's model, the serving one and the constant."""
     rows: dict[tuple[str, str], Row] = defaultdict(dict)
     for row in task_metrics:
         value = row["value"]
+        if row.get("slice") not in {None, ALL_ROWS}:  # None: recorded before there were slices
+            continue
         if row["metric"] in _SHOWN_METRICS and value is not None and not math.isnan(value):
             rows[row["task"], row["metric"]][row["role"]] = value
             rows[row["task"], row["metric"]].setdefault("example_count", row["example_count"])

@@ -21,7 +21,10 @@ from jobs.stage import RowCounts, Run, stage_main
 logger = logging.getLogger(__name__)
 
 # How far from 1 (calibration) a metric may be, or whether more is better, to be called better in the report.
-_LESS_IS_BETTER = {"log_loss", "normalised_entropy", "mean_absolute_error", "root_mean_squared_error"}
+_LESS_IS_BETTER = {
+    "log_loss", "normalised_entropy", "expected_calibration_error", "decile_bias", "mean_absolute_error",
+    "root_mean_squared_error",
+}  # fmt: skip
 
 
 def write_report(run: Run, lake: Lake) -> RowCounts:

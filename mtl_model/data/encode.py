@@ -70,7 +70,7 @@ class Encoder:
     def __init__(self, model: ModelConfig, data: DataSpec, vocabularies: Mapping[str, pa.Array]) -> None:
         self.feature_columns = list(model.columns)
         self.label_columns = [task.label for task in model.tasks]
-        self.tasks = model.tasks
+        self.tasks, self.slices = model.tasks, model.slices
         self.label_slices = label_slices(model.tasks, data.label_names)
         self.num_label_columns = max(columns.stop for columns in self.label_slices.values())
         self.vocabularies = {field.name: vocabularies[field.name] for field in model.id_fields}

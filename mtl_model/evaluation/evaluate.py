@@ -1,6 +1,7 @@
 """Predictions against labels, per task: streams over files and keeps only what the metrics need.
 
-Shapes: R = labelled rows of a task, L = labels of a multilabel task, K = classes of a multiclass task.
+Shapes: R = labelled rows of a task, L = labels of a multilabel task, K = classes of a multiclass task,
+S = slices.
 """
 
 import logging
@@ -12,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mtl_model.config import TaskConfig, WeightsName
+from mtl_model.config import HeadName, WeightsName
 from mtl_model.data.arrow_reader import read_shard
+from mtl_model.evaluation.config import SliceConfig
 from mtl_model.evaluation.task_metrics import TASK_METRICS, TaskMetrics
 from mtl_model.predict import Predictor, load_predictor
 
@@ -24,12 +26,22 @@ RATE_COLUMN = "sampling_rate"
 
 
 class Judged(NamedTuple):
-    """One task's labelled rows: `labels` (R,) or (R, L), `predictions` also (R, K), the rest (R,)."""
+    """One task's labelled rows: `labels` (R,) or (R, L), `predictions` also (R, K), `in_slices` (R, S).
+
+    The rest is (R,). "purchase|click" has the rows where the click happened.
+    """
 
     labels: npt.NDArray[np.float32]
     predictions: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float64]
     users: pa.Array
+    in_slices: npt.NDArray[np.bool_]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Judged":
+        labels, predictions, weights, users, in_slices = self
+        return Judged(
+            labels[rows], predictions[rows], weights[rows], users.take(pa.array(rows)), in_slices[rows]
+        )
 
 
 def evaluate(
@@ -52,34 +64,49 @@ def judge_files(predictor: Predictor, files: Sequence[Path], rank: int, num_rank
 
 
 def judge_tables(predictor: Predictor, tables: Iterable[pa.Table]) -> dict[str, Judged]:
-    parts: dict[str, list[Judged]] = {task.name: [] for task in predictor.tasks}
+    parts: dict[str, list[Judged]] = {name: [] for name in _judged_heads(predictor)}
     for table in tables:
-        for task, judged in _judge_table(predictor, table).items():
-            parts[task].append(judged)
-    return {task: _concat(judged) for task, judged in parts.items() if judged}
+        for name, judged in _judge_table(predictor, table).items():
+            parts[name].append(judged)
+    return {name: concat_judged(judged) for name, judged in parts.items() if judged}
 
 
 def measure(predictor: Predictor, shares: Sequence[dict[str, Judged]]) -> dict[str, TaskMetrics]:
     """The metrics over all ranks' shares together; ranks may hold unequal numbers of rows, or none."""
     metrics = {}
-    for task in predictor.tasks:
-        parts = [share[task.name] for share in shares if task.name in share]
+    for name, head in _judged_heads(predictor).items():
+        parts = [share[name] for share in shares if name in share]
         if not parts or not sum(len(part.labels) for part in parts):
-            logger.warning("no labelled row of task %s to judge it on", task.name)
-            metrics[task.name] = TaskMetrics(rows=0)
+            logger.warning("no labelled row of task %s to judge it on", name)
+            metrics[name] = TaskMetrics(rows=0)
             continue
-        metrics[task.name] = _measure_task(predictor, task, _concat(parts))
+        judged, label_names = concat_judged(parts), predictor.label_names.get(name, ())
+        metrics[name] = _measure_rows(judged, head, label_names)
+        if predictor.encoder.slices:
+            metrics[name]["slices"] = {
+                part.name: _measure_rows(judged.take(np.flatnonzero(inside)), head, label_names)
+                for part, inside in zip(predictor.encoder.slices, judged.in_slices.T, strict=True)
+            }
     return metrics
 
 
-def _measure_task(predictor: Predictor, task: TaskConfig, judged: Judged) -> TaskMetrics:
-    users = judged.users.dictionary_encode().indices.to_numpy().astype(np.int64)
-    return TASK_METRICS[task.head](
+def _judged_heads(predictor: Predictor) -> dict[str, HeadName]:
+    """What is judged, by name: the tasks, then those that depend on another, where that one happened."""
+    heads = {task.name: task.head for task in predictor.tasks}
+    return heads | {
+        f"{task.name}|{task.depends_on}": task.head for task in predictor.tasks if task.depends_on
+    }
+
+
+def _measure_rows(judged: Judged, head: HeadName, label_names: Sequence[str]) -> TaskMetrics:
+    if not len(judged.labels):
+        return TaskMetrics(rows=0)
+    return TASK_METRICS[head](
         judged.labels.astype(np.float64),
         judged.predictions.astype(np.float64),
         judged.weights,
-        users,
-        predictor.label_names.get(task.name, ()),
+        judged.users.dictionary_encode().indices.to_numpy().astype(np.int64),
+        label_names,
     )
 
 
@@ -89,19 +116,39 @@ def _judge_table(predictor: Predictor, table: pa.Table) -> dict[str, Judged]:
     predictions = predictor.predict_features(batch.ids, batch.numbers)
     weights = 1 / table.column(RATE_COLUMN).cast(pa.float64()).to_numpy()
     users = table.column(GROUP_COLUMN).cast(pa.string()).combine_chunks()
+    in_slices = _cut(table, encoder.slices)
     judged = {}
     for position, task in enumerate(predictor.tasks):
-        rows = np.flatnonzero(batch.masks[:, position].numpy())
-        labels = batch.labels[:, encoder.label_slices[task.name]].numpy()[rows]
+        labels = batch.labels[:, encoder.label_slices[task.name]].numpy()
         labels = labels if task.head == "multilabel" else labels[:, 0]
-        judged[task.name] = Judged(
-            labels, predictions[task.name][rows], weights[rows], users.take(pa.array(rows))
-        )
+        observed = batch.masks[:, position].numpy() > 0
+        all_rows = Judged(labels, predictions[task.name], weights, users, in_slices)
+        judged[task.name] = all_rows.take(np.flatnonzero(observed))
+        if task.depends_on is not None:
+            name = f"{task.name}|{task.depends_on}"
+            happened = batch.labels[:, encoder.label_slices[task.depends_on]].numpy()[:, 0] > 0
+            given = all_rows._replace(predictions=predictions[name])
+            judged[name] = given.take(np.flatnonzero(observed & happened))
     return judged
 
 
-def _concat(parts: Sequence[Judged]) -> Judged:
-    labels, predictions, weights, users = zip(*parts, strict=True)
+def _cut(table: pa.Table, slices: Sequence[SliceConfig]) -> npt.NDArray[np.bool_]:
+    """Which of the table's rows each slice has: (rows, S)."""
+    in_slices = np.empty((table.num_rows, len(slices)), dtype=bool)
+    for position, part in enumerate(slices):
+        values = table.column(part.column).cast(pa.float64()).to_numpy()  # null is nan, which is in no bounds
+        at_least = -np.inf if part.at_least is None else part.at_least
+        at_most = np.inf if part.at_most is None else part.at_most
+        in_slices[:, position] = (values >= at_least) & (values <= at_most)
+    return in_slices
+
+
+def concat_judged(parts: Sequence[Judged]) -> Judged:
+    labels, predictions, weights, users, in_slices = zip(*parts, strict=True)
     return Judged(
-        np.concatenate(labels), np.concatenate(predictions), np.concatenate(weights), pa.concat_arrays(users)
+        np.concatenate(labels),
+        np.concatenate(predictions),
+        np.concatenate(weights),
+        pa.concat_arrays(users),
+        np.concatenate(in_slices),
     )

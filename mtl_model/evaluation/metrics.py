@@ -122,14 +122,79 @@ def calibration_curve(
     """(mean prediction, mean label, weight) per bin of equal weight, from the lowest prediction up."""
     if not len(labels):
         return []
-    order = np.argsort(predictions, kind="stable")
-    middles = np.cumsum(weights[order]) - weights[order] / 2
+    rows = sum_by_prediction(labels, predictions, weights)
+    middles = np.cumsum(rows.weights) - rows.weights / 2
     bins = np.minimum((middles / np.sum(weights) * num_bins).astype(np.int64), num_bins - 1)
-    mass = np.bincount(bins, weights[order], num_bins)
-    sums = [np.bincount(bins, (weights * column)[order], num_bins) for column in (predictions, labels)]
+    mass = np.bincount(bins, rows.weights, num_bins)
+    sums = [np.bincount(bins, column, num_bins) for column in (rows.predictions, rows.labels)]
     return [
         np.array([sums[0][row], sums[1][row], mass[row] ** 2]) / mass[row] for row in np.flatnonzero(mass)
     ]
+
+
+def expected_calibration_error(labels: Floats, predictions: Floats, weights: Floats) -> float:
+    """The mean distance between mean prediction and mean label, over ten bins of equal weight.
+
+    Bins of equal weight, not of equal width: most probabilities of rare events would be in one bin
+    (Nixon et al., 2019, arxiv.org/abs/1904.01685).
+    """
+    curve = np.array(calibration_curve(labels, predictions, weights))
+    return weighted_mean(np.abs(curve[:, 0] - curve[:, 1]), curve[:, 2]) if len(curve) else float("nan")
+
+
+def decile_bias(values: Floats, predictions: Floats, weights: Floats) -> float:
+    """The same for values, divided by the mean value: by how much a tenth is wrong, as a share of the mean.
+
+    The paper (Wang, Liu and Miao, 2019, arxiv.org/abs/1912.07753) divides by each tenth's own mean, which may
+    be 0 where most values are.
+    """
+    mean = weighted_mean(values, weights)
+    return expected_calibration_error(values, predictions, weights) / mean if mean > 0 else float("nan")
+
+
+def pr_auc(labels: Floats, predictions: Floats, weights: Floats) -> float:
+    """Average precision: sum over thresholds of (recall - recall before) x precision."""
+    true_positives, predicted_positives = _count_positives(labels, predictions, weights)
+    if not len(true_positives) or true_positives[-1] <= 0:
+        return float("nan")
+    gained = np.diff(true_positives, prepend=0.0)
+    return float(np.sum(gained * true_positives / predicted_positives) / true_positives[-1])
+
+
+def f1(labels: Floats, predictions: Floats, weights: Floats) -> float:
+    """2 TP / (2 TP + FP + FN) at the threshold where it is greatest: half is no threshold for rare events."""
+    true_positives, predicted_positives = _count_positives(labels, predictions, weights)
+    if not len(true_positives) or true_positives[-1] <= 0:
+        return float("nan")
+    return float(np.max(2 * true_positives / (predicted_positives + true_positives[-1])))
+
+
+class PredictionSums(NamedTuple):
+    """Sums over the rows of each distinct prediction, from the lowest up."""
+
+    weights: Floats
+    labels: Floats
+    predictions: Floats
+
+
+def sum_by_prediction(labels: Floats, predictions: Floats, weights: Floats) -> PredictionSums:
+    """Rows of one prediction stay together, so that nothing depends on the order of the rows."""
+    order = np.argsort(predictions, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(predictions[order]) != 0])
+    columns = weights, weights * labels, weights * predictions
+    return PredictionSums(*(np.add.reduceat(column[order], starts) for column in columns))
+
+
+def _count_positives(labels: Floats, predictions: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """(true positives, predicted positives) at each threshold, from the highest prediction down."""
+    if not len(labels):
+        return np.empty(0), np.empty(0)
+    rows = sum_by_prediction(labels, predictions, weights)
+    return np.cumsum(rows.labels[::-1]), np.cumsum(rows.weights[::-1])
+
+
+def root_mean_squared_error(values: Floats, predictions: Floats | float, weights: Floats) -> float:
+    return math.sqrt(weighted_mean((values - predictions) ** 2, weights))
 
 
 def weighted_mean(values: Floats, weights: Floats) -> float:

@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
 from mtl_model.evaluation import metrics
 from mtl_model.evaluation.metrics import Floats
-
-Users = npt.NDArray[np.int64]
+from mtl_model.evaluation.ranking_metrics import Users, top_metrics
 
 
 class CurvePoint(TypedDict):
@@ -42,7 +40,10 @@ class LabelMetrics(TypedDict):
 
 
 class TaskMetrics(TypedDict):
-    """Metrics of one task; None where one has no meaning, such as the AUC of one class."""
+    """Metrics of one task; None where one has no meaning, such as the AUC of one class.
+
+    `slices`: the same for parts of the rows, by the slice's name.
+    """
 
     rows: int
     positives: NotRequired[int]
@@ -51,9 +52,15 @@ class TaskMetrics(TypedDict):
     auc_low: NotRequired[float | None]
     auc_high: NotRequired[float | None]
     gauc: NotRequired[float | None]
+    pr_auc: NotRequired[float | None]
+    f1: NotRequired[float | None]
+    recall_at_10: NotRequired[float | None]
+    ndcg_at_10: NotRequired[float | None]
     log_loss: NotRequired[float]
     normalised_entropy: NotRequired[float | None]
     calibration: NotRequired[float | None]
+    expected_calibration_error: NotRequired[float | None]
+    decile_bias: NotRequired[float | None]
     normalised_gini: NotRequired[float | None]
     mean_absolute_error: NotRequired[float]
     root_mean_squared_error: NotRequired[float]
@@ -61,6 +68,7 @@ class TaskMetrics(TypedDict):
     calibration_curve: NotRequired[list[CurvePoint]]
     per_label: NotRequired[list[LabelMetrics]]
     constant: NotRequired[ConstantMetrics]
+    slices: NotRequired[dict[str, "TaskMetrics"]]
 
 
 def binary_metrics(
@@ -71,6 +79,7 @@ def binary_metrics(
     positives = int(labels.sum())
     auc = metrics.auc(labels, predictions, weights)
     low, high = metrics.auc_interval(auc, positives, len(labels) - positives)
+    top = top_metrics(labels, predictions, users, weights)
     return TaskMetrics(
         rows=len(labels),
         positives=positives,
@@ -79,9 +88,14 @@ def binary_metrics(
         auc_low=_or_none(low),
         auc_high=_or_none(high),
         gauc=_or_none(metrics.gauc(labels, predictions, users, weights)),
+        pr_auc=_or_none(metrics.pr_auc(labels, predictions, weights)),
+        f1=_or_none(metrics.f1(labels, predictions, weights)),
+        recall_at_10=_or_none(top.recall),
+        ndcg_at_10=_or_none(top.ndcg),
         log_loss=metrics.log_loss(labels, predictions, weights),
         normalised_entropy=_or_none(metrics.normalised_entropy(labels, predictions, weights)),
         calibration=_or_none(metrics.calibration(labels, predictions, weights)),
+        expected_calibration_error=metrics.expected_calibration_error(labels, predictions, weights),
         calibration_curve=_curve(labels, predictions, weights),
         constant=ConstantMetrics(
             prediction=base_rate, auc=0.5, log_loss=metrics.log_loss(labels, constant, weights)
@@ -99,12 +113,15 @@ def value_metrics(
         mean_label=mean,
         normalised_gini=_or_none(metrics.normalised_gini(labels, predictions, weights)),
         calibration=_or_none(metrics.calibration(labels, predictions, weights)),
+        decile_bias=_or_none(metrics.decile_bias(labels, predictions, weights)),
         mean_absolute_error=metrics.weighted_mean(np.abs(labels - predictions), weights),
+        root_mean_squared_error=metrics.root_mean_squared_error(labels, predictions, weights),
         calibration_curve=_curve(labels, predictions, weights),
         constant=ConstantMetrics(
             prediction=mean,
             normalised_gini=0.0,
             mean_absolute_error=metrics.weighted_mean(np.abs(labels - mean), weights),
+            root_mean_squared_error=metrics.root_mean_squared_error(labels, mean, weights),
         ),
     )
 
@@ -129,6 +146,9 @@ def multilabel_metrics(
         log_loss=loss,
         normalised_entropy=loss / constant_loss if constant_loss > metrics.MIN_PROBABILITY else None,
         calibration=_or_none(metrics.calibration(flat_labels, flat_predictions, all_weights)),
+        expected_calibration_error=metrics.expected_calibration_error(
+            flat_labels, flat_predictions, all_weights
+        ),
         calibration_curve=_curve(flat_labels, flat_predictions, all_weights),
         per_label=[
             LabelMetrics(
@@ -151,13 +171,13 @@ def error_metrics(
         rows=len(labels),
         mean_label=mean,
         mean_absolute_error=metrics.weighted_mean(np.abs(labels - predictions), weights),
-        root_mean_squared_error=math.sqrt(metrics.weighted_mean((labels - predictions) ** 2, weights)),
+        root_mean_squared_error=metrics.root_mean_squared_error(labels, predictions, weights),
         calibration=_or_none(metrics.calibration(labels, predictions, weights)),
         calibration_curve=_curve(labels, predictions, weights),
         constant=ConstantMetrics(
             prediction=mean,
             mean_absolute_error=metrics.weighted_mean(np.abs(labels - mean), weights),
-            root_mean_squared_error=math.sqrt(metrics.weighted_mean((labels - mean) ** 2, weights)),
+            root_mean_squared_error=metrics.root_mean_squared_error(labels, mean, weights),
         ),
     )
 

@@ -9,7 +9,6 @@ A killed training goes on from its last checkpoint when it is started again with
 import argparse
 import gc
 import hashlib
-import json
 import logging
 import math
 import shutil
@@ -30,7 +29,7 @@ from mtl_model.config import DataSpec, ModelDescription, TrainSpec
 from mtl_model.data.batches import count_steps, load_reader, shuffled_batches
 from mtl_model.data.encode import Batch, Encoder
 from mtl_model.data.prefetch import prefetch
-from mtl_model.evaluation.evaluate import judge_files, measure
+from mtl_model.evaluation.judge_model import judge_model
 from mtl_model.model import build_model
 from mtl_model.model_folder import read_vocabularies, write_manifest, write_model
 from mtl_model.predict import Predictor
@@ -243,19 +242,11 @@ class Trainer:
         }
 
     def _judge(self) -> None:
-        """Writes metrics.json, of the model as it is now on rows that it has not seen, and its weights."""
-        files = self.spec.validation_files
+        """Calibrates and judges the model as it is now, on rows that it has not seen; keeps its weights."""
         if self.group.is_main:
             save_file(self.model.state_dict(), self.work_dir / "judged.safetensors")
         predictor = Predictor(self.model, self.encoder, self.data, self.group.device)
-        shares = self.group.gather(judge_files(predictor, files, self.group.rank, self.group.world_size))
-        if shares is None:
-            return
-        metrics = measure(predictor, shares)
-        (self.work_dir / "metrics.json").write_text(json.dumps(metrics, indent=2))
-        for task, task_metrics in metrics.items():
-            summary = {name: value for name, value in task_metrics.items() if isinstance(value, int | float)}
-            logger.info("judged %s on %d files: %s", task, len(files), summary)
+        judge_model(predictor, self.spec, self.group, self.work_dir)
 
     def _finish(self) -> None:
         """Turns the work folder into the model folder; it appears at once, by a rename."""

@@ -63,6 +63,18 @@ def test_an_unknown_scenario_names_the_known_ones() -> None:
             id="order of no events",
         ),
         pytest.param("at_most: 0}", "at_least: null}", "needs at_least or at_most", id="check without bound"),
+        pytest.param(
+            "validation_days: 7",
+            "validation_days: 7\n  calibration_days: 3",
+            "calibration_days (3) are for tasks with a calibration: []",
+            id="days for nothing",
+        ),
+        pytest.param(
+            "loss_weight: 1.0, ",
+            "loss_weight: 1.0, calibration: platt, ",
+            "calibration_days (0) are for tasks with a calibration: ['purchase']",
+            id="calibration without days",
+        ),
         pytest.param("name: grocery", "name: ../grocery", "lower-case letters", id="a name that is a path"),
     ],
 )

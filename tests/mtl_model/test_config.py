@@ -52,6 +52,24 @@ HOME: dict[str, Any] = {
             {"tasks": [TASK | {"label": "price"}]}, r"the model reads the answer: \['price'\]", id="leak"
         ),
         pytest.param({"tasks": []}, "at least 1 item", id="no task"),
+        pytest.param(
+            {"tasks": [TASK | {"head": "regression", "calibration": "platt"}]},
+            r"calibration of regression heads is one of \[\]: task click has platt",
+            id="nothing to calibrate",
+        ),
+        pytest.param(
+            {"tasks": [TASK | {"head": "zero_inflated_lognormal", "calibration": "platt"}]},
+            r"is one of \['isotonic'\]",
+            id="platt is for probabilities",
+        ),
+        pytest.param(
+            {"slices": [{"name": "new", "column": "user_id", "at_most": 1}]},
+            r"cut by numeric fields of the model, which \['user_id'\] are not",
+            id="a slice of names",
+        ),
+        pytest.param(
+            {"slices": [{"name": "all", "column": "price"}]}, "needs at_least or at_most", id="no bound"
+        ),
         pytest.param({"embeding_dim": 4}, "Extra inputs are not permitted", id="unknown key"),
         pytest.param({"sharing": {"name": "mmo"}}, "'omoe', 'mmoe'", id="unknown sharing"),
         pytest.param(

@@ -71,12 +71,22 @@ def test_the_promotion_rule(
 
 def test_metrics_become_one_row_each_and_undefined_ones_null(home: Path) -> None:
     run = make_run("grocery", load_scenario("grocery").logs.first_day, "r")
-    measured = {"purchase": {"auc": 0.7, "gauc": None, "rows": 9, "constant": {"auc": 0.5}}}
+    new_users = {"auc": 0.6, "rows": 2, "calibration_curve": []}
+    measured = {
+        "purchase": {
+            "auc": 0.7,
+            "gauc": None,
+            "rows": 9,
+            "constant": {"auc": 0.5},
+            "slices": {"new_users": new_users},
+        }
+    }
 
     rows = metric_rows(run, "m1", "candidate", measured)
 
-    values = {row["metric"]: row["value"] for row in rows}
-    assert values == {"auc": 0.7, "gauc": None}
-    assert {
-        (row["run_id"], row["model_version"], row["role"], row["task"], row["example_count"]) for row in rows
-    } == {("r", "m1", "candidate", "purchase", 9)}
+    values = {(row["slice"], row["metric"]): row["value"] for row in rows}
+    assert values == {("all", "auc"): 0.7, ("all", "gauc"): None, ("new_users", "auc"): 0.6}
+    assert {(row["run_id"], row["model_version"], row["role"], row["task"]) for row in rows} == {
+        ("r", "m1", "candidate", "purchase")
+    }
+    assert [row["example_count"] for row in rows] == [9, 9, 2]

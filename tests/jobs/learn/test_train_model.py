@@ -109,7 +109,7 @@ def test_a_model_is_carried_on_with_what_has_closed_since_and_is_judged_on_what_
 
     assert days_of(spec.train_files) == {days_before.train[1] + timedelta(number) for number in (1, 2, 3)}
     assert days_of(spec.validation_files).isdisjoint(days_of(spec.train_files))
-    assert min(days_of(spec.validation_files)) == days.judged_from > days_before.train[1] + timedelta(6)
+    assert min(days_of(spec.validation_files)) == days.held_out_from > days_before.train[1] + timedelta(6)
     assert spec.warm_start is not None
     assert (spec.warm_start.model_dir.name, spec.warm_start.weights) == ("m", "judged")
     assert spec.numeric_statistics == found.data.numeric_statistics

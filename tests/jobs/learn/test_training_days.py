@@ -12,24 +12,29 @@ from jobs.stage import Run
 SCENARIO, RUNTIME = load_scenario("grocery"), load_runtime()
 
 
-def make_run(day: date, window: int, validation_days: int, weeks: int) -> Run:
+def make_run(day: date, window: int, validation_days: int, weeks: int, calibration_days: int = 0) -> Run:
     examples = SCENARIO.examples.model_copy(update={"label_window_days": window, "training_weeks": weeks})
-    learn = SCENARIO.learn.model_copy(update={"validation_days": validation_days})
+    days = {"validation_days": validation_days, "calibration_days": calibration_days}
+    learn = SCENARIO.learn.model_copy(update=days)
     scenario = SCENARIO.model_copy(update={"examples": examples, "learn": learn})
     return Run(scenario, RUNTIME, day, "r", Path())
 
 
 @given(
-    day=st.dates(date(2017, 2, 20), date(2017, 12, 31)), window=st.integers(1, 14),
-    validation_days=st.integers(1, 14), weeks=st.integers(5, 20),
+    day=st.dates(date(2017, 2, 24), date(2017, 12, 31)), window=st.integers(1, 14),
+    validation_days=st.integers(1, 14), calibration_days=st.integers(0, 4), weeks=st.integers(5, 20),
 )  # fmt: skip
-def test_no_label_window_of_training_reaches_into_the_days_that_judge(
-    day: date, window: int, validation_days: int, weeks: int
+def test_no_label_window_of_training_reaches_into_the_days_that_calibrate_or_judge(
+    day: date, window: int, validation_days: int, calibration_days: int, weeks: int
 ) -> None:
-    days = plan_days(make_run(day, window, validation_days, weeks))
+    days = plan_days(make_run(day, window, validation_days, weeks, calibration_days))
 
     last_day_trained_on = days.train[1] + timedelta(window - 1)
-    assert last_day_trained_on == days.judged_from - timedelta(1)
+    assert last_day_trained_on == days.held_out_from - timedelta(1)
+    held_out = range(days.held_out_from.toordinal(), days.validation[0].toordinal())
+    assert len(held_out) == calibration_days  # no day both calibrates and judges
+    if days.calibration:
+        assert days.calibration == (days.held_out_from, days.validation[0] - timedelta(1))
     assert days.validation[1] + timedelta(window - 1) == day  # the newest window has just closed
     assert (days.validation[1] - days.validation[0]).days + 1 == validation_days
     assert SCENARIO.logs.first_day < days.train[0] <= days.train[1]

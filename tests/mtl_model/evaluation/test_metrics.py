@@ -1,8 +1,12 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from mtl_model.evaluation import metrics
 from mtl_model.evaluation.metrics import Floats
@@ -13,6 +17,7 @@ def floats(*values: float) -> Floats:
 
 
 ONES = np.ones(4)
+Judge = Callable[[Floats, Floats, Floats], float]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,8 @@ def test_a_weight_of_two_is_the_row_twice() -> None:
             metrics.log_loss(*columns, weights),
             metrics.normalised_entropy(*columns, weights),
             metrics.calibration(*columns, weights),
+            metrics.pr_auc(*columns, weights),
+            metrics.f1(*columns, weights),
             metrics.normalised_gini(values[rows], predictions[rows], weights),
         ]
 
@@ -124,3 +131,63 @@ def test_the_interval_of_an_auc(auc: float, positives: int, negatives: int, low:
 
 def test_an_auc_of_one_class_has_no_interval() -> None:
     assert np.isnan(metrics.auc_interval(float("nan"), 0, 5)).all()
+
+
+def rounded_rows(seed: int, num_rows: int = 80) -> tuple[Floats, Floats, Floats]:
+    """Labels, predictions with ties, and weights."""
+    rng = np.random.default_rng(seed)
+    labels = np.r_[1.0, rng.random(num_rows - 1) < 0.3].astype(float)
+    return labels, rng.random(num_rows).round(1), rng.integers(1, 4, num_rows).astype(float)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_precision_and_recall_are_those_of_scikit_learn(seed: int) -> None:
+    labels, predictions, weights = rounded_rows(seed)
+    precision, recall, _ = precision_recall_curve(labels, predictions, sample_weight=weights)
+
+    expected = average_precision_score(labels, predictions, sample_weight=weights)
+    assert metrics.pr_auc(labels, predictions, weights) == pytest.approx(expected)
+    best = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+    assert metrics.f1(labels, predictions, weights) == pytest.approx(best)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_no_metric_depends_on_the_order_of_the_rows(seed: int) -> None:
+    rows = rounded_rows(seed)
+    order = np.random.default_rng(seed).permutation(len(rows[0]))
+    judges = (
+        metrics.auc,
+        metrics.pr_auc,
+        metrics.f1,
+        metrics.log_loss,
+        metrics.expected_calibration_error,
+        metrics.decile_bias,
+        metrics.normalised_gini,
+        metrics.root_mean_squared_error,
+    )
+
+    there = [judge(*rows) for judge in judges]
+
+    assert [judge(*(column[order] for column in rows)) for judge in judges] == pytest.approx(there)
+
+
+@pytest.mark.parametrize("judge", [metrics.pr_auc, metrics.f1, metrics.decile_bias])
+@pytest.mark.parametrize("num_rows", [0, 3])
+def test_without_a_positive_some_metrics_have_no_meaning(judge: Judge, num_rows: int) -> None:
+    assert math.isnan(judge(np.zeros(num_rows), np.full(num_rows, 0.5), np.ones(num_rows)))
+
+
+def test_the_expected_calibration_error_is_the_mean_distance_over_tenths() -> None:
+    predictions = np.repeat(np.arange(10) / 10, 2)
+    labels = np.tile([0.0, 1.0], 10)  # the mean label of each tenth is a half
+
+    error = metrics.expected_calibration_error(labels, predictions, np.ones(20))
+
+    assert error == pytest.approx(np.mean(np.abs(np.arange(10) / 10 - 0.5)))
+    assert metrics.decile_bias(labels * 4, predictions * 4, np.ones(20)) == pytest.approx(error / 0.5)
+
+
+def test_equal_predictions_are_one_bin() -> None:
+    curve = metrics.calibration_curve(floats(1, 0, 1, 0), np.full(4, 0.3), ONES, num_bins=2)
+
+    np.testing.assert_allclose(curve, [[0.3, 0.5, 4.0]])

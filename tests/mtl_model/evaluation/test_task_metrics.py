@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtl_model.evaluation.metrics import Floats
-from mtl_model.evaluation.task_metrics import error_metrics, multiclass_metrics
+from mtl_model.evaluation.task_metrics import error_metrics, multiclass_metrics, value_metrics
 
 USERS = np.zeros(3, dtype=np.int64)
 
@@ -40,3 +40,12 @@ def test_one_class_only_leaves_no_entropy_to_compare_with() -> None:
     metrics = multiclass_metrics(floats(1, 1, 1), np.full((3, 2), 0.5), floats(1, 1, 1), USERS, ())
 
     assert metrics["normalised_entropy"] is None
+
+
+def test_values_are_judged_by_rank_by_tenth_and_by_distance() -> None:
+    metrics = value_metrics(floats(0, 0, 6), floats(1, 1, 5), floats(1, 1, 1), USERS, ())
+
+    assert metrics["normalised_gini"] == pytest.approx(1.0)
+    assert metrics["root_mean_squared_error"] == pytest.approx(1.0)
+    assert metrics["constant"]["root_mean_squared_error"] == pytest.approx(math.sqrt((4 + 4 + 16) / 3))
+    assert metrics["decile_bias"] == pytest.approx(1 / 2)  # each third is wrong by 1, the mean value is 2

@@ -189,6 +189,40 @@ def test_the_final_pass_changes_the_weights_but_not_the_metrics(make_spec: MakeS
     assert not same(weights(judged), weights(final))
 
 
+def test_a_task_is_calibrated_on_rows_that_neither_train_nor_judge_it(
+    make_spec: MakeSpec, write_examples: Callable[..., list[Path]]
+) -> None:
+    plain = make_spec("plain", num_rows=3000)
+    tasks = [task.model_dump() for task in plain.model.tasks]
+    tasks[0] |= {"calibration": "isotonic"}
+    model = json.loads(plain.model.model_dump_json()) | {"tasks": tasks}
+    files = [str(path) for path in write_examples("calibration", 3000, seed=3)]
+    changes = {"model": model, "calibration_files": files}
+    calibrated = make_spec("calibrated", num_rows=3000, changes=changes)
+
+    run_alone(plain)
+    run_alone(calibrated)
+
+    assert same(weights(plain), weights(calibrated))
+    metrics = [json.loads((spec.output_dir / "metrics.json").read_bytes()) for spec in (plain, calibrated)]
+    assert metrics[1]["purchase"]["auc"] == pytest.approx(metrics[0]["purchase"]["auc"], abs=1e-6)
+    assert metrics[1]["coupon"] == metrics[0]["coupon"]
+    assert metrics[1]["purchase"]["log_loss"] != metrics[0]["purchase"]["log_loss"]
+    fitted_on = evaluate(calibrated.output_dir, calibrated.calibration_files)["purchase"]
+    before = evaluate(plain.output_dir, calibrated.calibration_files)["purchase"]
+    assert fitted_on["calibration"] == pytest.approx(1.0, abs=1e-4)
+    assert before["calibration"] != pytest.approx(1.0, abs=0.01)
+    assert evaluate(calibrated.output_dir, plain.validation_files) == metrics[1]
+
+
+def test_a_calibration_without_rows_of_its_own_is_refused(make_spec: MakeSpec) -> None:
+    model = json.loads(make_spec().model.model_dump_json())
+    model["tasks"][0] |= {"calibration": "platt"}
+
+    with pytest.raises(ValueError, match=r"no calibration_files to calibrate \['purchase'\] on"):
+        make_spec(changes={"model": model})
+
+
 def test_a_finished_training_is_not_repeated_nor_overwritten(make_spec: MakeSpec) -> None:
     spec = make_spec(num_rows=300, epochs=1)
     run_alone(spec)

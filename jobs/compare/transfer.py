@@ -1,0 +1,140 @@
+"""Results of the runs -> a table: what each combination gains over single-task twins, with its uncertainty.
+
+The gain of a task is (M - M_twin) / M_twin, its sign turned for errors; that of a combination is the mean
+over tasks (Maninis et al., CVPR 2019, doi.org/10.1109/CVPR.2019.00195). Intervals of 95% come from a paired
+bootstrap: each replicate weighs users, the same way in all runs, and draws seeds with replacement.
+
+Shapes: S = seeds, G = groups of users, N = replicates.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.backtest.bootstrap import REPLICATES, poisson_weights
+from jobs.compare.judge_run import RunResult, read_influence, read_result
+from jobs.compare.train_runs import PlannedRun
+from mtl_model.evaluation.user_influence import LESS_IS_BETTER, NUM_GROUPS
+
+Floats = npt.NDArray[np.float64]
+
+AVERAGE = "average"
+_CHUNK = 2048  # groups of users at a time
+
+
+class Sample(NamedTuple):
+    """A task's metric under each seed (S,), and in each replicate (N,)."""
+
+    metric: str
+    values: Floats
+    replicates: Floats
+
+
+def compare_runs(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
+    """One row per combination and task, then one of the average over the tasks."""
+    results = {run.combination.name: read_result(run.folder) for run in runs}
+    samples = _sample_all(runs, results)
+    twins = {task: sample for (kind, task), sample in samples.items() if kind == ("twin", task)}
+    rows: list[dict[str, Any]] = []
+    for sharing, balancing in dict.fromkeys(
+        (run.combination.sharing, run.combination.balancing) for run in runs if not run.combination.twin_of
+    ):
+        own = {task: sample for (kind, task), sample in samples.items() if kind == (sharing, balancing)}
+        of_runs = [
+            results[run.combination.name]
+            for run in runs
+            if (run.combination.sharing, run.combination.balancing) == (sharing, balancing)
+            and not run.combination.twin_of
+        ]
+        cost = {
+            "parameters": of_runs[0].parameters,
+            "rows_per_second": float(np.median([result.rows_per_second for result in of_runs])),
+        }
+        head = {"sharing": sharing, "balancing": balancing}
+        rows += [head | row | cost for row in _rows_of(own, twins)]
+    return rows
+
+
+def _rows_of(own: Mapping[str, Sample], twins: Mapping[str, Sample]) -> list[dict[str, Any]]:
+    gains: list[tuple[float, Floats]] = []
+    rows = []
+    for task, sample in own.items():
+        gain = _gain(sample, twins[task])
+        gains.append(gain)
+        low, high = _interval(sample.replicates)
+        measured = {
+            "task": task,
+            "metric": sample.metric,
+            "seeds": len(sample.values),
+            "mean": float(sample.values.mean()),
+            "ci_low": low,
+            "ci_high": high,
+            "twin": float(twins[task].values.mean()),
+        }
+        rows.append(measured | _describe_gain(*gain))
+    if gains:
+        average = np.mean([gain for gain, _ in gains]), np.mean([draws for _, draws in gains], axis=0)
+        seeds = len(next(iter(own.values())).values)
+        empty = dict.fromkeys(("mean", "ci_low", "ci_high", "twin"))
+        rows.append(
+            {"task": AVERAGE, "metric": "gain", "seeds": seeds, **empty}
+            | _describe_gain(float(average[0]), average[1])
+        )
+    return rows
+
+
+def _gain(own: Sample, twin: Sample) -> tuple[float, Floats]:
+    """The relative gain, and in each replicate (N,)."""
+    sign = -1.0 if own.metric in LESS_IS_BETTER else 1.0
+    gain = sign * (own.values.mean() - twin.values.mean()) / abs(twin.values.mean())
+    draws = sign * (own.replicates - twin.replicates) / np.abs(twin.replicates)
+    return float(gain), draws
+
+
+def _describe_gain(gain: float, draws: Floats) -> dict[str, Any]:
+    low, high = _interval(draws)
+    verdict = "no clear difference"
+    if low > 0:
+        verdict = "positive transfer"
+    if high < 0:
+        verdict = "negative transfer"
+    return {"gain": gain, "gain_low": low, "gain_high": high, "verdict": verdict}
+
+
+def _interval(draws: Floats) -> tuple[float, float]:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _sample_all(
+    runs: Sequence[PlannedRun], results: Mapping[str, RunResult]
+) -> dict[tuple[tuple[str, str], str], Sample]:
+    """Samples by (kind, task); the kind is (sharing, balancing) or ("twin", task)."""
+    by_kind: dict[tuple[tuple[str, str], str], list[tuple[PlannedRun, Floats]]] = {}
+    for run in runs:
+        made = run.combination
+        for task, influence in read_influence(run.folder).items():
+            kind = ("twin", task) if made.twin_of else (made.sharing, made.balancing)
+            by_kind.setdefault((kind, task), []).append((run, influence))
+    influences = [influence for members in by_kind.values() for _, influence in members]
+    all_moved = iter(_resample_users(np.stack(influences)) if influences else ())
+    samples = {}
+    for number, (key, members) in enumerate(by_kind.items()):
+        of_runs = [results[run.combination.name] for run, _ in members]
+        values = np.array([result.values[key[1]] for result in of_runs])
+        moved: Floats = np.stack([next(all_moved) for _ in members])
+        drawn = np.random.default_rng(number).integers(0, len(values), (REPLICATES, len(values)))
+        replicates = np.take_along_axis(values[:, None] + moved, drawn.T, axis=0).mean(axis=0)
+        samples[key] = Sample(of_runs[0].metrics[key[1]], values, replicates)
+    return samples
+
+
+def _resample_users(influence: Floats) -> Floats:
+    """Maps influences (runs, G) to what each replicate's weights of users change the metric by: (runs, N)."""
+    moved = np.zeros((len(influence), REPLICATES))
+    for start in range(0, NUM_GROUPS, _CHUNK):
+        groups = np.arange(start, start + _CHUNK)
+        moved += influence[:, groups] @ (poisson_weights(groups, REPLICATES) - 1)
+    return moved

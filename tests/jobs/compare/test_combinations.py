@@ -1,0 +1,85 @@
+import pytest
+
+from jobs.compare.combinations import Combination, list_combinations, model_of
+from jobs.config import load_scenario
+from mtl_model.balancing.build_balancer import BALANCERS
+from mtl_model.config import ModelConfig
+from mtl_model.model import SHARING
+
+MODEL = load_scenario("grocery").model
+BINARY = {"head": "binary", "loss_weight": 1.0}
+FUNNEL = ModelConfig.model_validate(
+    MODEL.model_dump()
+    | {
+        "tasks": [
+            {"name": "click", "label": "label_click", "negatives_sampled": True} | BINARY,
+            {"name": "buy", "label": "label_buy", "depends_on": "click"} | BINARY,
+            {"name": "pay", "label": "label_pay", "depends_on": "buy"} | BINARY,
+            {"name": "rate", "label": "label_rate"} | BINARY | {"head": "regression"},
+        ]
+    }
+)
+
+
+@pytest.mark.parametrize("sharing", sorted(SHARING.keys() - {"single_task"}))
+def test_every_way_of_sharing_can_be_compared(sharing: str) -> None:
+    combinations = list_combinations(FUNNEL, [sharing], ["fixed"], num_seeds=1)
+
+    model = model_of(FUNNEL, combinations[-1])
+    assert model.sharing.name == sharing
+    settings = model.sharing.model_dump()
+    assert (settings.get("hidden_dims") or settings["expert_hidden_dims"]) == (128, 64)  # the scenario's
+    assert settings.get("num_experts", 4) == 4
+
+
+def test_tasks_of_a_funnel_are_a_group_of_home() -> None:
+    model = model_of(FUNNEL, Combination("home", "fixed", 1))
+
+    assert model.sharing.model_dump()["groups"] == {
+        "with_click": ("click", "buy", "pay"),
+        "with_rate": ("rate",),
+    }
+
+
+def test_each_task_has_a_twin_and_each_pair_a_model_under_each_seed() -> None:
+    names = [
+        combination.name
+        for combination in list_combinations(MODEL, ["mmoe", "ple"], ["fixed", "dwa"], num_seeds=2)
+    ]
+
+    assert len(names) == len(set(names)) == 2 * (5 + 4)
+    assert {"twin-spend-seed1", "twin-spend-seed2", "ple-dwa-seed2", "mmoe-fixed-seed1"} <= set(names)
+
+
+@pytest.mark.parametrize("balancing", BALANCERS)
+def test_every_balancing_can_be_compared(balancing: str) -> None:
+    model = model_of(MODEL, Combination("mmoe", balancing, seed=9))
+
+    assert model.balancing.name == balancing
+    assert model.sharing == MODEL.sharing
+    assert model.training.seed == 9
+
+
+def test_a_twin_shares_with_no_task_but_keeps_those_that_correct_it() -> None:
+    pay = model_of(FUNNEL, Combination("single_task", "fixed", 1, twin_of="pay"))
+    rate = model_of(FUNNEL, Combination("single_task", "fixed", 1, twin_of="rate"))
+
+    assert [task.name for task in pay.tasks] == ["click", "buy", "pay"]
+    assert [task.name for task in rate.tasks] == ["rate"]
+    assert {pay.sharing.name, rate.sharing.name} == {"single_task"}
+
+
+@pytest.mark.parametrize(
+    ("sharing", "balancing", "message"),
+    [
+        pytest.param("mmo", "fixed", "no way of sharing 'mmo': .*mmoe", id="sharing"),
+        pytest.param("mmoe", "fix", "mmoe with fix: .*'fixed'", id="balancing"),
+        pytest.param("esmm", "fixed", "esmm needs tasks joined by depends_on", id="no funnel"),
+        pytest.param("single_task", "fixed", "leave it out of --sharing", id="a twin of itself"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_trained(
+    sharing: str, balancing: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        list_combinations(MODEL, [sharing], [balancing], num_seeds=1)
