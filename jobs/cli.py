@@ -9,7 +9,7 @@ import typer
 
 from jobs.commands.checking import doctor, plan, validate
 from jobs.commands.proving import backtest, demo
-from jobs.commands.reading import lineage, query, show, tables
+from jobs.commands.reading import features, lineage, query, show, tables
 from jobs.commands.running import backfill, report, rollback, run
 from jobs.commands.simulating import simulate
 
@@ -22,6 +22,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "nightshelf run --scenario grocery --date 2017-12-02 --from-stage publish",
     ),
     backfill: ("nightshelf backfill --scenario grocery --from 2017-11-01 --to 2017-11-30",),
+    features: ("nightshelf features --scenario taobao",),
     tables: ("nightshelf tables",),
     query: (
         'nightshelf query "SELECT * FROM latest_recommendations WHERE rank = 1 LIMIT 5"',
