@@ -7,7 +7,8 @@ from pathlib import Path
 from jobs.candidates.tables import TABLES as CANDIDATE_TABLES
 from jobs.config import ScenarioConfig, load_scenario
 from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
-from jobs.features.tables import TILE_TABLES, feature_tables
+from jobs.features.event_tiles import tile_tables
+from jobs.features.tables import feature_tables
 from jobs.lake.columns import Table
 from jobs.learn.tables import TABLES as LEARN_TABLES
 from jobs.logs.tables import TABLES as LOG_TABLES
@@ -31,7 +32,7 @@ def tables_by_stage(scenario: ScenarioConfig) -> dict[str, tuple[Table, ...]]:
     """Stage -> the tables that it writes; `every stage` records itself."""
     return {
         "ingest": LOG_TABLES,
-        "tiles": TILE_TABLES,
+        "tiles": tile_tables(scenario),
         "features": feature_tables(scenario.features),
         "candidates": CANDIDATE_TABLES,
         "examples": (examples(scenario), campaign_examples(scenario), VOCABULARIES),

@@ -10,7 +10,7 @@ import typer
 from jobs.commands.checking import doctor, plan, validate
 from jobs.commands.comparing import compare
 from jobs.commands.proving import backtest, demo
-from jobs.commands.reading import lineage, query, show, tables
+from jobs.commands.reading import features, lineage, query, show, tables
 from jobs.commands.running import backfill, repair, report, rollback, run
 from jobs.commands.simulating import simulate
 
@@ -24,6 +24,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
     ),
     backfill: ("nightshelf backfill --scenario grocery --from 2017-11-01 --to 2017-11-30",),
     repair: ("nightshelf repair --scenario grocery --date 2017-12-02",),
+    features: ("nightshelf features --scenario taobao",),
     tables: ("nightshelf tables",),
     query: (
         'nightshelf query "SELECT * FROM latest_recommendations WHERE rank = 1 LIMIT 5"',

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.features.config import DeclaredFeature, DeclaredLabel
 from jobs.logs.config import LogsConfig
 from mtl_model.config import ModelConfig, StrictModel
 
@@ -47,12 +48,13 @@ class FeaturesConfig(StrictModel):
     """Windows of the features; ranks among a user's items go by the first of the half-lives.
 
     A day's users are spread over `user_files_per_day` files, each the work of one task: more of them where
-    a day's users are too many for one.
+    a day's users are too many for one. `declared` features are over any events, with windows of their own.
     """
 
     windows_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     half_lives_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     user_files_per_day: PositiveInt = 1
+    declared: tuple[DeclaredFeature, ...] = ()
 
     @field_validator("windows_days")
     @classmethod
@@ -67,9 +69,13 @@ class FeaturesConfig(StrictModel):
 
 
 class CandidatesConfig(StrictModel):
-    """Quota of each channel per user; items sold in lines of more than `max_line_quantity` are left out."""
+    """Quota of each channel per user; items sold in lines of more than `max_line_quantity` are left out.
+
+    `acted_on`: those with declared features of user_item, the newest events first.
+    """
 
     bought_before: PositiveInt
+    acted_on: NonNegativeInt = 0
     popular: PositiveInt
     popular_departments: PositiveInt
     popular_per_department: PositiveInt
@@ -84,6 +90,7 @@ class ExamplesConfig(StrictModel):
     label_window_days: PositiveInt
     training_weeks: PositiveInt
     negative_sampling_rate: Rate
+    labels: tuple[DeclaredLabel, ...] = ()
 
 
 class PromotionRule(StrictModel):
@@ -216,6 +223,13 @@ class ScenarioConfig(StrictModel):
             )
         if self.learn.validation_days + days >= 7 * self.examples.training_weeks:
             raise ValueError("learn.validation_days leave no days to train on: raise examples.training_weeks")
+        return self
+
+    @model_validator(mode="after")
+    def check_declared(self) -> Self:
+        of_pairs = any(feature.entity == "user_item" for feature in self.features.declared)
+        if of_pairs != (self.candidates.acted_on > 0):
+            raise ValueError("declared features of user_item and candidates.acted_on belong together")
         return self
 
     def digest(self, *sections: str) -> str:

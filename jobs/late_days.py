@@ -10,7 +10,8 @@ from datetime import date, timedelta
 
 from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
 from jobs.examples.tables import campaign_examples, examples
-from jobs.features.tables import TILE_TABLES, feature_tables
+from jobs.features.event_tiles import tile_tables
+from jobs.features.tables import feature_tables
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake
@@ -28,7 +29,7 @@ def dirty_days(run: Run, late_days: Sequence[date]) -> list[tuple[Table, list[Da
         (campaign_examples(run.scenario), [(first, last)]),
         *[(table, [anchors]) for table in of_anchors],
         *[(table, [as_of]) for table in feature_tables(run.scenario.features)],
-        *[(table, [(first, last)]) for table in TILE_TABLES],
+        *[(table, [(first, last)]) for table in tile_tables(run.scenario)],
         (EVENTS, [(day, day) for day in late_days]),
     ]
 

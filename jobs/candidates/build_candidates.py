@@ -11,12 +11,21 @@ from datetime import date, timedelta
 import pyarrow as pa
 from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
 
-from jobs.candidates.channels import BIT, add_day_items, propose
+from jobs.candidates.channels import BIT, add_anchored, add_day_items, channels_of, propose
 from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
 from jobs.config import ScenarioConfig
 from jobs.features.anchors import training_anchor_days
 from jobs.features.build_features import features_digest
-from jobs.features.tables import USER_ITEM_DAYS, item_features, user_category_features, user_item_features
+from jobs.features.config import DeclaredLabel
+from jobs.features.declared import label_sql
+from jobs.features.event_tiles import event_days
+from jobs.features.tables import (
+    USER_ITEM_DAYS,
+    declared_tables,
+    item_features,
+    user_category_features,
+    user_item_features,
+)
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
 from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
@@ -24,27 +33,35 @@ from jobs.lake.spark import start_spark
 from jobs.logs.tables import ITEMS, PROMOTIONS
 from jobs.stage import RowCounts, Run, stage_main
 
-# What the anchored users bought within the label window: the views purchase (tiles of its days) and
-# user_category (whose users are the anchored ones).
+# What the anchored users bought within the label window, from tiles of its days.
 _BOUGHT = """
-CREATE OR REPLACE TEMP TABLE bought AS
 SELECT user_id, item_id, sum(line_count)::BIGINT AS line_count, sum(spend)::BIGINT AS spend,
        sum(discount_line_count)::BIGINT AS discount_line_count
 FROM purchase
-SEMI JOIN user_category USING (user_id)
+SEMI JOIN anchored USING (user_id)
 ANTI JOIN excluded USING (item_id)
+GROUP BY user_id, item_id
+"""
+
+# What they did within it by the declared labels; pairs that no label tells of drop out.
+_LABELLED = """
+SELECT user_id, item_id, {labels}
+FROM label_tile
+SEMI JOIN anchored USING (user_id)
+ANTI JOIN excluded USING (item_id)
+WHERE item_id IS NOT NULL AND event_type IN ({types})
 GROUP BY user_id, item_id
 """
 
 # A pair is drawn by a hash of itself, so that any rerun draws the same.
 _SAMPLED = """
 SELECT $day AS ds, user_id, item_id, channels,
-       CASE WHEN is_bought THEN 1.0 ELSE $rate END::DOUBLE AS sampling_rate
+       CASE WHEN is_acted THEN 1.0 ELSE $rate END::DOUBLE AS sampling_rate
 FROM (
-    SELECT proposed.*, bought.user_id IS NOT NULL AS is_bought
-    FROM proposed LEFT JOIN bought USING (user_id, item_id)
+    SELECT proposed.*, acted.user_id IS NOT NULL AS is_acted
+    FROM proposed LEFT JOIN acted USING (user_id, item_id)
 )
-WHERE is_bought OR md5_number_lower(concat_ws(chr(31), $day, user_id, item_id)) % 1000000 < $rate * 1000000
+WHERE is_acted OR md5_number_lower(concat_ws(chr(31), $day, user_id, item_id)) % 1000000 < $rate * 1000000
 ORDER BY user_id, item_id
 """
 
@@ -52,7 +69,7 @@ _RECALL = """
 SELECT $day AS ds, channel.name AS channel, count(*) AS bought_count,
        count_if(coalesce(channels, 0) & channel.mask != 0) AS found_count,
        count_if(coalesce(channels, 0) & channel.mask != 0) / count(*) AS recall
-FROM bought LEFT JOIN proposed USING (user_id, item_id) CROSS JOIN channel
+FROM acted LEFT JOIN proposed USING (user_id, item_id) CROSS JOIN channel
 GROUP BY channel.name, channel.mask
 ORDER BY channel.name
 """
@@ -75,32 +92,49 @@ def item_inputs(config: ScenarioConfig, after: int = 0) -> list[Input]:
         Input(item_features(config.features), "item", after, after),
         Input(PROMOTIONS, "promotion", where=overlaps),
         Input(ITEMS, "catalogue", days=(first, first)),
+        *[
+            Input(table, f"{entity}_event", after, after)
+            for entity, table in declared_tables(config.features, of_users=False).items()
+        ],
     ]
 
 
 def user_inputs(config: ScenarioConfig) -> list[Input]:
-    """The views of a day that concern the anchored users and what they bought in the label window."""
+    """The views of a day that concern the anchored users and what they did in the label window."""
     features, window = config.features, config.examples.label_window_days
-    return [
+    inputs = [
         Input(user_item_features(features), "user_item", bucketed=True),
         Input(user_category_features(features), "user_category", bucketed=True),
         Input(USER_ITEM_DAYS, "purchase", last=window - 1),
     ]
+    for entity, table in declared_tables(features, of_users=True).items():
+        inputs.append(Input(table, f"{entity}_event", bucketed=True))
+    if config.examples.labels:
+        inputs.append(Input(event_days(config), "label_tile", last=window - 1))
+    return inputs
 
 
-def add_bought(database: DayDatabase) -> None:
-    """Adds the table bought (user_id, item_id, sums): what anchored users bought in the label window."""
-    database.execute(_BOUGHT)
+def add_acted(database: DayDatabase, labels: Sequence[DeclaredLabel]) -> None:
+    """Adds the table acted (user_id, item_id, sums, labels): what anchored users did in the label window."""
+    query = _BOUGHT
+    if labels:
+        types = dict.fromkeys(name for label in labels for name in (*label.events, *label.given))
+        of_events = _LABELLED.format(
+            labels=", ".join(f"{label_sql(label)} AS {label.name}" for label in labels),
+            types=str([*types])[1:-1],
+        )
+        query = f"SELECT * FROM ({_BOUGHT}) FULL JOIN ({of_events}) USING (user_id, item_id)"
+    database.execute(f"CREATE OR REPLACE TEMP TABLE acted AS {query}")
 
 
 def sample_candidates(database: DayDatabase, day: date, rate: float) -> pa.Table:
-    """The proposed pairs that were bought, and others with probability `rate`."""
+    """The proposed pairs that were acted on, and others with probability `rate`."""
     return database.sql(_SAMPLED, params={"day": day, "rate": rate}).to_arrow_table()
 
 
-def measure_recall(database: DayDatabase, day: date) -> pa.Table:
-    """Per channel, and for their union, the share of `bought` that it proposed."""
-    masks = {**BIT, "union": sum(BIT.values())}
+def measure_recall(database: DayDatabase, day: date, channels: Sequence[str]) -> pa.Table:
+    """Per channel, and for their union, the share of `acted` that it proposed."""
+    masks = {**{name: BIT[name] for name in channels}, "union": sum(BIT.values())}
     database.register("channel", pa.table({"name": list(masks), "mask": list(masks.values())}))
     return database.sql(_RECALL, params={"day": day}).to_arrow_table()
 
@@ -111,11 +145,12 @@ def candidates_of_day(config: ScenarioConfig) -> MakeDay:
 
     def make(database: DayDatabase, day: date) -> dict[str, pa.Table]:
         add_day_items(database, day, window, rules.max_line_quantity)
+        add_anchored(database, config.features)
         propose(database, rules)
-        add_bought(database)
+        add_acted(database, config.examples.labels)
         return {
             CANDIDATES.name: sample_candidates(database, day, rate),
-            CANDIDATE_RECALL.name: measure_recall(database, day),
+            CANDIDATE_RECALL.name: measure_recall(database, day, channels_of(rules)),
         }
 
     return make

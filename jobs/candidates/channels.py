@@ -2,16 +2,18 @@
 
 SQL over one day's database (jobs/lake/day_tasks.py). Its views, all as of the day: user_item and
 user_category of the users, item (features of items), promotion (placements and coupons that overlap the
-label window), catalogue (items with their category path).
+label window), catalogue (items with their category path), user_item_event where features are declared of it.
 """
 
 import duckdb
 
-from jobs.config import CandidatesConfig
-from jobs.features.tables import ITEM_MAX_LINE
+from jobs.config import CandidatesConfig, FeaturesConfig
+from jobs.features.tables import ITEM_MAX_LINE, declared_tables
 from jobs.lake.day_tasks import DayDatabase
 
-CHANNELS = ("bought_before", "popular", "popular_in_department", "popular_in_type", "on_promotion")
+CHANNELS = (
+    "bought_before", "popular", "popular_in_department", "popular_in_type", "on_promotion", "acted_on"
+)  # fmt: skip
 BIT = {channel: 1 << index for index, channel in enumerate(CHANNELS)}
 
 _PROMOTED_TYPES, _PROMOTED_PER_TYPE = 60, 5  # promotions are looked for where the user shops
@@ -41,6 +43,11 @@ SELECT item_id,
 FROM placement GROUP BY item_id
 """
 
+_ACTED_ON = f"""
+    UNION ALL
+    SELECT user_id, item_id, {BIT["acted_on"]} FROM user_item_event WHERE user_item_event_rank <= $acted_on
+"""
+
 _PROPOSED = f"""
 CREATE OR REPLACE TEMP TABLE proposed AS
 WITH ranked AS (
@@ -63,7 +70,7 @@ channel AS (
     FROM user_item WHERE user_item_rank <= $bought_before
     UNION ALL
     SELECT user_id, item_id, {BIT["popular"]}
-    FROM (SELECT DISTINCT user_id FROM favourite) CROSS JOIN ranked WHERE item_rank <= $popular
+    FROM anchored CROSS JOIN ranked WHERE item_rank <= $popular
     UNION ALL
     SELECT user_id, item_id, {BIT["popular_in_department"]}
     FROM favourite JOIN ranked ON level = 'department' AND favourite.category_id = ranked.department_id
@@ -79,6 +86,7 @@ channel AS (
     QUALIFY row_number() OVER (
         PARTITION BY user_id ORDER BY share * item_user_count_28d DESC, item_id
     ) <= $on_promotion
+    {{acted_on}}
 )
 SELECT user_id, item_id, bit_or(bit)::INTEGER AS channels
 FROM channel ANTI JOIN excluded USING (item_id)
@@ -97,11 +105,28 @@ def add_day_items(database: DayDatabase, day: object, window_days: int, max_line
     database.execute(_EXCLUDED, {"max_line_quantity": max_line_quantity})
 
 
+def add_anchored(database: DayDatabase, config: FeaturesConfig) -> None:
+    """Adds the table anchored (user_id): the users with features of items as of the day."""
+    views = ["user_item", "user_category"]
+    if "user_item" in declared_tables(config, of_users=True):
+        views.append("user_item_event")
+    users = " UNION ".join(f"SELECT user_id FROM {view}" for view in views)
+    database.execute(f"CREATE OR REPLACE TEMP TABLE anchored AS {users}")
+
+
+def channels_of(config: CandidatesConfig) -> tuple[str, ...]:
+    """The channels that propose something in a scenario."""
+    return CHANNELS if config.acted_on else CHANNELS[:-1]
+
+
 def propose(database: DayDatabase, config: CandidatesConfig) -> duckdb.DuckDBPyRelation:
     """Adds the table proposed (user_id, item_id, channels): each proposed pair once, without `excluded`."""
-    names = (
+    names = [
         "bought_before", "popular", "popular_departments", "popular_per_department", "popular_types",
         "popular_per_type", "on_promotion", "min_promotion_share",
-    )  # fmt: skip
-    database.execute(_PROPOSED, {name: getattr(config, name) for name in names})
+    ]  # fmt: skip
+    if config.acted_on:
+        names.append("acted_on")
+    query = _PROPOSED.format(acted_on=_ACTED_ON if config.acted_on else "")
+    database.execute(query, {name: getattr(config, name) for name in names})
     return database.table("proposed")

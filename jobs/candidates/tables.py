@@ -4,26 +4,28 @@ from jobs.lake.columns import Column, Table
 
 CANDIDATES = Table(
     name="candidates",
-    meaning="What was considered for users anchored on the day: what they bought, a sample of the rest.",
+    meaning="What was considered for users anchored on the day: what they acted on, a sample of the rest.",
     ds_is="anchor day",
     key=("user_id", "item_id"),
     columns=(
         Column("user_id", "string", "the user"),
         Column("item_id", "string", "the item"),
         Column("channels", "int", "bit mask of the channels that proposed it, in the order of CHANNELS"),
-        Column("sampling_rate", "double", "probability that the row was kept; 1 if it was bought"),
+        Column("sampling_rate", "double", "probability that the row was kept; 1 if it was acted on"),
     ),
 )
 
 CANDIDATE_RECALL = Table(
     name="candidate_recall",
-    meaning="Share of the items bought in the label window that each channel proposed.",
+    meaning="Share of the items bought, or acted on by a declared label, that each channel proposed.",
     ds_is="anchor day",
     key=("channel",),
     columns=(
         Column("channel", "string", "the channel, or `union` for all together"),
-        Column("bought_count", "long", "items bought by the anchored users within the label window"),
-        Column("found_count", "long", "bought items that were proposed"),
+        Column(
+            "bought_count", "long", "items that anchored users bought or acted on within the label window"
+        ),
+        Column("found_count", "long", "those that were proposed"),
         Column("recall", "double", "found_count / bought_count; null if nothing was bought"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Commands that read what has been published: tables, query, show, lineage."""
+"""Commands that read what there is: features, and what has been published: tables, query, show, lineage."""
 
 import csv
 import json
@@ -46,6 +46,28 @@ def tables(scenario: Scenario = DEFAULT_SCENARIO) -> None:
         newest = str(row.newest_day or "")
         table.add_row(row.name, f"{row.rows:,}", f"{row.days:,}", newest, meanings.get(row.name, ""))
     Console().print(table)
+
+
+def features(scenario: Scenario = DEFAULT_SCENARIO) -> None:
+    """Lists every feature: entity, days it looks back, meaning, and share of nulls on the newest day."""
+    with clear_errors():
+        from jobs.commands.feature_list import list_features
+        from jobs.config import load_scenario
+
+        config = load_scenario(scenario)
+        try:
+            lake = open_lake(scenario)
+        except ValueError:  # nothing has been built yet: no shares of nulls
+            lake = None
+        listed = list_features(config, lake)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("entity", "feature", "days", "null"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it means")
+    for row in listed:
+        share = "" if row.null_share is None else f"{row.null_share:.1%}"
+        table.add_row(row.entity, row.name, row.window, share, row.meaning)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def query(

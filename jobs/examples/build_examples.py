@@ -13,8 +13,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.candidates.build_candidates import add_bought, candidates_digest, item_inputs, user_inputs
-from jobs.candidates.channels import add_day_items
+from jobs.candidates.build_candidates import add_acted, candidates_digest, item_inputs, user_inputs
+from jobs.candidates.channels import add_anchored, add_day_items
 from jobs.candidates.tables import CANDIDATES
 from jobs.config import ScenarioConfig
 from jobs.examples.campaigns import read_campaign_examples
@@ -34,8 +34,9 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
 
     def make(database: DayDatabase, day: date) -> dict[str, pa.Table]:
         add_day_items(database, day, window, config.candidates.max_line_quantity)
-        add_bought(database)
-        label_pairs(database)
+        add_anchored(database, config.features)
+        add_acted(database, config.examples.labels)
+        label_pairs(database, config.examples.labels)
         label_users(database)
         return {table.name: finish_examples(database, day, config, table)}
 

@@ -4,32 +4,36 @@ Runs on the day's database (jobs/lake/day_tasks.py) after the tables of channels
 A label that is not observed for a kind of example is null: the task is masked there.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 import pyarrow as pa
 
 from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
+from jobs.features.config import DeclaredLabel
 from jobs.lake.columns import Table
 from jobs.lake.day_tasks import DayDatabase
 
-# Candidates and what was bought without being one, with the labels of (user, item) tasks.
+# Candidates and what was acted on without being one, with the labels of (user, item) tasks.
 _LABELLED_PAIR = """
 CREATE OR REPLACE TEMP TABLE labelled_pair AS
 SELECT user_id, item_id,
        candidate.user_id IS NOT NULL AS from_candidates,
        coalesce(sampling_rate, 1.0) AS sampling_rate,
-       (line_count IS NOT NULL)::INTEGER AS label_purchase,
-       coalesce(spend, 0) AS label_spend,
-       CASE WHEN line_count > 0 THEN (discount_line_count > 0)::INTEGER END AS label_buys_on_discount
-FROM candidate FULL JOIN bought USING (user_id, item_id)
+       {labels}
+FROM candidate FULL JOIN acted USING (user_id, item_id)
 """
+_PAIR_LABELS = {
+    "label_purchase": "(line_count IS NOT NULL)::INTEGER",
+    "label_spend": "coalesce(spend, 0)",
+    "label_buys_on_discount": "CASE WHEN line_count > 0 THEN (discount_line_count > 0)::INTEGER END",
+}
 
 # Per anchored user: for each department of the catalogue, in their order, whether the user bought from it.
 _LABELLED_USER = """
 CREATE OR REPLACE TEMP TABLE labelled_user AS
-WITH anchored AS (SELECT DISTINCT user_id FROM user_category),
-department AS (SELECT DISTINCT department_id FROM item_level WHERE department_id IS NOT NULL),
+WITH department AS (SELECT DISTINCT department_id FROM item_level WHERE department_id IS NOT NULL),
 bought_from AS (SELECT DISTINCT user_id, department_id FROM purchase JOIN item_level USING (item_id))
 SELECT anchored.user_id, true AS from_candidates, 1.0 AS sampling_rate,
        list((bought_from.user_id IS NOT NULL)::INTEGER ORDER BY department_id) AS label_category_interest
@@ -39,13 +43,18 @@ GROUP BY anchored.user_id
 """
 
 
-def label_pairs(database: DayDatabase) -> None:
-    """Adds the table labelled_pair from candidate and bought."""
-    database.execute(_LABELLED_PAIR)
+def label_pairs(database: DayDatabase, declared: Sequence[DeclaredLabel]) -> None:
+    """Adds the table labelled_pair from candidate and acted."""
+    labels = dict(_PAIR_LABELS)
+    for label in declared:
+        never = "0" if label.measure in {"any", "count", "sum"} and not label.given else "NULL"
+        labels[label.name] = f"coalesce({label.name}, {never})"
+    columns = ", ".join(f"{sql} AS {name}" for name, sql in labels.items())
+    database.execute(_LABELLED_PAIR.format(labels=columns))
 
 
 def label_users(database: DayDatabase) -> None:
-    """Adds the table labelled_user from user_category, purchase and item_level."""
+    """Adds the table labelled_user from anchored, purchase and item_level."""
     database.execute(_LABELLED_USER)
 
 

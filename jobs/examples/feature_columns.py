@@ -10,9 +10,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig
+from jobs.features.config import Entity
 from jobs.features.plans import USER_LEVELS
 from jobs.features.tables import (
     category_features,
+    declared_tables,
     item_features,
     user_category_features,
     user_features,
@@ -44,19 +46,33 @@ class _Source:
 def _sources(config: FeaturesConfig) -> list[_Source]:
     users, items, pairs = user_features(config), item_features(config), user_item_features(config)
     user_category, category = user_category_features(config), category_features(config)
-    of_pair = "f.user_id = r.user_id AND f.item_id = r.item_id"
+    of_user, of_item = "f.user_id = r.user_id", "f.item_id = r.item_id"
+    declared = {**declared_tables(config, of_users=True), **declared_tables(config, of_users=False)}
     sources = [
-        _Source(users, _renamed(users, "", ""), "users", "f.user_id = r.user_id"),
-        _Source(items, _renamed(items, "", ""), "item", "f.item_id = r.item_id"),
-        _Source(pairs, _renamed(pairs, "", ""), "user_item", of_pair),
+        _Source(users, _renamed(users, "", ""), "users", of_user),
+        _Source(items, _renamed(items, "", ""), "item", of_item),
+        _Source(pairs, _renamed(pairs, "", ""), "user_item", f"{of_user} AND {of_item}"),
     ]
+    of_entities: dict[Entity, str] = {
+        "user": of_user,
+        "item": of_item,
+        "user_item": f"{of_user} AND {of_item}",
+    }
+    for entity, condition in of_entities.items():
+        if table := declared.get(entity):
+            sources.append(_Source(table, _renamed(table, "", ""), f"{entity}_event", condition))
     for level in USER_LEVELS:
         at_level = f"f.level = '{level}' AND f.category_id = l.{level}_id"
-        of_user = _renamed(user_category, "user_category", f"user_{level}")
-        sources += [
-            _Source(user_category, of_user, "user_category", f"f.user_id = r.user_id AND {at_level}"),
-            _Source(category, _renamed(category, "category", level), "category", at_level),
-        ]
+        for name, table in (
+            ("user_category", user_category),
+            ("user_category_event", declared.get("user_category")),
+        ):
+            if table:
+                renames = _renamed(table, "user_category", f"user_{level}")
+                sources.append(_Source(table, renames, name, f"{of_user} AND {at_level}"))
+        for name, table in (("category", category), ("category_event", declared.get("category"))):
+            if table:
+                sources.append(_Source(table, _renamed(table, "category", level), name, at_level))
     return sources
 
 
@@ -83,7 +99,7 @@ def item_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str
 
 def user_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str]) -> str:
     """SQL that adds the wanted features of users to each row of the table `rows` (user_id, ...)."""
-    of_users = [source for source in _sources(config) if source.view == "users"]
+    of_users = [source for source in _sources(config) if source.view in {"users", "user_event"}]
     return _feature_query(rows, of_users, wanted, [], [])
 
 

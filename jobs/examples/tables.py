@@ -2,6 +2,7 @@
 
 from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import ITEM_COLUMNS, feature_column_types
+from jobs.features.declared import label_type
 from jobs.lake.columns import Column, Table
 
 _BASE = (
@@ -11,7 +12,7 @@ _BASE = (
     Column("item_id", "string", "the item; null for other kinds"),
     Column("campaign_id", "string", "the campaign; null for other kinds"),
     Column("sampling_rate", "double", "probability that the row was kept"),
-    Column("from_candidates", "boolean", "false for what was bought although no channel proposed it"),
+    Column("from_candidates", "boolean", "false for what was acted on although no channel proposed it"),
 )
 _LABELS = (
     Column("label_purchase", "int", "1 if bought within the label window; null: not observed for this kind"),
@@ -26,6 +27,19 @@ _LABELS = (
 )
 
 
+def _labels(config: ScenarioConfig) -> list[Column]:
+    """The labels of the scenario's tasks, and what it declares beside them."""
+    wanted = {task.label for task in config.model.tasks}
+    labels = [column for column in _LABELS if column.name in wanted]
+    for label in config.examples.labels:
+        of = f"{label.measure} {f'of {label.of} ' if label.of else ''}over events {' or '.join(label.events)}"
+        given = f"; null without {' or '.join(label.given)}" if label.given else ""
+        labels.append(
+            Column(label.name, label_type(label), f"{of} of the item within the label window{given}")
+        )
+    return labels
+
+
 def _examples(name: str, meaning: str, ds_is: str, config: ScenarioConfig) -> Table:
     known = {column.name for column in _BASE}
     types = feature_column_types(config.features)
@@ -38,7 +52,7 @@ def _examples(name: str, meaning: str, ds_is: str, config: ScenarioConfig) -> Ta
         columns=(
             *_BASE,
             *[Column(name, types[name], "feature as of the anchor") for name in features],
-            *_LABELS,
+            *_labels(config),
         ),
         split_by="from_candidates",
         row_group_rows=16_384,
@@ -49,7 +63,7 @@ def examples(config: ScenarioConfig) -> Table:
     """Examples of user-day anchors.
 
     Raises:
-        ValueError: if the model has a field that no feature job makes.
+        ValueError: if the model has a field that no feature job makes, or a label that is not declared.
     """
     check_fields(config)
     meaning = (
@@ -70,6 +84,12 @@ def check_fields(config: ScenarioConfig) -> None:
     if unknown := sorted(set(config.model.columns) - known):
         raise ValueError(
             f"model.fields name columns that no feature job makes: {unknown}; known are {sorted(known)}"
+        )
+    labels = {*[column.name for column in _LABELS], *[label.name for label in config.examples.labels]}
+    if unknown := sorted({task.label for task in config.model.tasks} - labels):
+        raise ValueError(
+            f"model.tasks name labels that examples.labels do not declare: {unknown}; "
+            f"known are {sorted(labels)}"
         )
 
 

@@ -16,6 +16,9 @@ from pyspark.sql import functions as F
 from jobs.config import FeaturesConfig
 from jobs.features.anchors import campaign_anchors, scoring_day, staggered_anchors, training_anchor_days
 from jobs.features.categories import add_category_levels, item_levels
+from jobs.features.config import Entity
+from jobs.features.declared_windows import declared_frame, declared_history, declared_windows, place_events
+from jobs.features.event_tiles import event_days
 from jobs.features.item_ranks import add_item_ranks
 from jobs.features.pair_windows import pair_windows, place_users
 from jobs.features.plans import USER
@@ -26,6 +29,7 @@ from jobs.features.tables import (
     USER_DAYS,
     USER_ITEM_DAYS,
     category_features,
+    declared_tables,
     item_features,
     user_category_features,
     user_features,
@@ -83,18 +87,18 @@ class FeatureTables:
 
     def build(self) -> RowCounts:
         """Builds what is missing, tables side by side: each from the tiles, none from another."""
-        users, items, categories = (
-            user_features(self.config),
-            item_features(self.config),
-            category_features(self.config),
-        )
+        items, categories = item_features(self.config), category_features(self.config)
         pairs = (user_item_features(self.config), user_category_features(self.config))
         makers: list[Callable[[], dict[str, int]]] = [
             partial(self._build, pairs, self._pairs),
             partial(self._build, (items,), self._items),
             partial(self._build, (categories,), self._categories),
-            partial(self._build, (users,), self._users),
+            partial(self._build, (user_features(self.config),), self._users),
         ]
+        if users := declared_tables(self.config, of_users=True):
+            makers.append(partial(self._build, tuple(users.values()), self._declared_users))
+        for entity, table in declared_tables(self.config, of_users=False).items():
+            makers.append(partial(self._build, (table,), partial(self._declared, entity)))
         return {name: count for counts in run_together(makers) for name, count in counts.items()}
 
     def _build(self, tables: Sequence[Table], make: MakeRange) -> dict[str, int]:
@@ -144,6 +148,23 @@ class FeatureTables:
         make = pair_windows(self.config, days, self.window_days, num_buckets, top)
         return lake.replace_made(placed, make, tables, days, self.digest)
 
+    def _event_days(self, lake: Lake, days: DayRange) -> DataFrame:
+        history = declared_history(self.config, self.run.scenario.logs.first_day, days)
+        return lake.read(self.spark, event_days(self.run.scenario), history)
+
+    def _declared_users(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
+        num_buckets, top = self.config.user_files_per_day, self.run.scenario.candidates.acted_on
+        tiles = self._event_days(lake, days)
+        placed = place_events(tiles, self._levels(lake), self.window_days, num_buckets)
+        make = declared_windows(self.config, days, self.window_days, num_buckets, top)
+        return lake.replace_made(placed, make, tables, days, self.digest)
+
+    def _declared(
+        self, entity: Entity, lake: Lake, tables: Sequence[Table], days: DayRange
+    ) -> dict[str, int]:
+        rows = declared_frame(self._event_days(lake, days), self._levels(lake), entity, self.config, days)
+        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
+
 
 def build_features(run: Run, lake: Lake) -> RowCounts:
     """Builds the features of the missing as-of days up to the day after the run's; returns rows per table."""
@@ -153,12 +174,13 @@ def build_features(run: Run, lake: Lake) -> RowCounts:
 def features_digest(run: Run) -> str:
     """Features depend on these alone.
 
-    The label window staggers the anchors, the quota bounds the pairs, and items that were sold in a line of
+    The label window staggers the anchors, the quotas bound the pairs, and items that were sold in a line of
     more than a quantity are kept when they do not sell.
     """
     window, candidates = run.scenario.examples.label_window_days, run.scenario.candidates
     digest = run.scenario.digest("logs", "features")
-    return f"{digest}-{window}-{candidates.bought_before}-{candidates.max_line_quantity}"
+    quotas = f"{candidates.bought_before}-{candidates.acted_on}"
+    return f"{digest}-{window}-{quotas}-{candidates.max_line_quantity}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

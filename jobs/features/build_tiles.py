@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.features.event_tiles import declared_types, event_days, make_event_days
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
 from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
@@ -26,7 +27,7 @@ def make_user_item_days(events: DataFrame) -> DataFrame:
         .agg(
             F.count(F.lit(1)).alias("line_count"),
             F.sum("quantity").alias("quantity"),
-            F.sum("value").alias("spend"),
+            F.coalesce(F.sum("value"), F.lit(0)).alias("spend"),
             _discount_lines(),
         )
     )
@@ -90,7 +91,18 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
         # The item days come last: their commit says that the days are built.
         counts["item_days"] += lake.replace_days(item_days, ITEM_DAYS, days, digest)
         firsts.unpersist()
+    if declared_types(run.scenario):
+        counts["event_days"] = _build_event_days(run, lake)
     return counts
+
+
+def _build_event_days(run: Run, lake: Lake) -> int:
+    table, count = event_days(run.scenario), 0
+    digest = f"{run.scenario.digest('logs')}-{declared_types(run.scenario)}"
+    for days in days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
+        events = lake.read(start_spark(run.runtime), EVENTS, days)
+        count += lake.replace_days(make_event_days(events, run.scenario), table, days, digest)
+    return count
 
 
 def main(argv: Sequence[str] | None = None) -> int:

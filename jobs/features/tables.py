@@ -1,6 +1,8 @@
 """The daily tiles and the features as of a day; their columns follow from the windows of the scenario."""
 
 from jobs.config import FeaturesConfig
+from jobs.features.config import Entity
+from jobs.features.declared import declared_columns
 from jobs.features.plans import USER, USER_CATEGORY, USER_ITEM, sold_columns
 from jobs.lake.columns import Column, Table
 
@@ -138,6 +140,52 @@ def category_features(config: FeaturesConfig) -> Table:
     )
 
 
+_KEY_COLUMNS = {
+    "user_id": Column("user_id", "string", "the user"),
+    "item_id": Column("item_id", "string", "the item"),
+    "level": Column("level", "string", "department, category or type; of users department or type"),
+    "category_id": Column("category_id", "string", "the path down to the level"),
+}
+_ENTITY_KEYS: dict[Entity, tuple[str, ...]] = {
+    "user": ("user_id",),
+    "user_item": ("user_id", "item_id"),
+    "user_category": ("user_id", "level", "category_id"),
+    "item": ("item_id",),
+    "category": ("category_id", "level"),
+}
+_EVENT_RANK = Column(
+    "user_item_event_rank", "long", "rank by the newest day, then the number of events, among the user's"
+)
+
+
+def declared_tables(config: FeaturesConfig, of_users: bool) -> dict[Entity, Table]:
+    """Entity -> the table of its declared features; none where nothing is declared."""
+    declared = {feature.entity for feature in config.declared}
+    return {
+        entity: _declared_table(config, entity, key)
+        for entity, key in _ENTITY_KEYS.items()
+        if entity in declared and ("user_id" in key) == of_users
+    }
+
+
+def _declared_table(config: FeaturesConfig, entity: Entity, key: tuple[str, ...]) -> Table:
+    anchored = f"; {_ANCHORED}" if "user_id" in key else ""
+    columns = [column.column for column in declared_columns(config, entity)]
+    return Table(
+        name=f"{entity}_event_features",
+        meaning=f"Declared features of what had a declared event before{anchored}.",
+        ds_is=_AS_OF,
+        key=key,
+        columns=(
+            *[_KEY_COLUMNS[name] for name in key],
+            *columns,
+            *([_EVENT_RANK] if entity == "user_item" else []),
+        ),
+        files_per_day=config.user_files_per_day if "user_id" in key else 1,
+        row_group_rows=_USER_ROW_GROUP if "user_id" in key else 131_072,
+    )
+
+
 TILE_TABLES = (USER_ITEM_DAYS, USER_DAYS, ITEM_DAYS)
 
 
@@ -148,4 +196,6 @@ def feature_tables(config: FeaturesConfig) -> tuple[Table, ...]:
         category_features(config),
         user_item_features(config),
         user_category_features(config),
+        *declared_tables(config, of_users=True).values(),
+        *declared_tables(config, of_users=False).values(),
     )

@@ -61,7 +61,7 @@ def as_of_passes(rows: pa.Table, entities: "UserEntities") -> Iterator[Ints]:
         yield np.where(at < offsets[1:], days[np.minimum(at, len(days) - 1)], NO_DAY)
 
 
-def whole_users(batches: Iterator[pa.RecordBatch], min_rows: int) -> Iterator[pa.Table]:
+def whole_users(batches: Iterator[pa.RecordBatch], min_rows: int, key: str = "user_id") -> Iterator[pa.Table]:
     """Regroups sorted batches so that all rows of a user come together, about `min_rows` rows at a time."""
     pending: list[pa.RecordBatch] = []
     count = 0
@@ -71,7 +71,7 @@ def whole_users(batches: Iterator[pa.RecordBatch], min_rows: int) -> Iterator[pa
         if count < min_rows:
             continue
         rows = pa.Table.from_batches(pending).combine_chunks()
-        users = rows["user_id"]
+        users = rows[key]
         same_as_last = pc.equal(users, users[-1])
         last_user_starts = pc.index(same_as_last, True).as_py()
         if last_user_starts:

@@ -88,7 +88,8 @@ def _make_shelf(
     coupons: Sequence[Row],
     titles: Mapping[str, Row],
 ) -> Shelf:
-    items = [{**row, **titles.get(row["item_id"], {})} for row in sorted(recommendations, key=_rank)]
+    unknown = {"title": None, "category": None}
+    items = [{**row, **titles.get(row["item_id"], unknown)} for row in sorted(recommendations, key=_rank)]
     return Shelf(title, items[0]["user_id"], profile, items, sorted(coupons, key=_rank)[:_SHOWN_COUPONS])
 
 

@@ -15,16 +15,19 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.candidates.build_candidates import item_inputs
-from jobs.candidates.channels import add_day_items, propose
+from jobs.candidates.channels import add_anchored, add_day_items, propose
 from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
 from jobs.features.build_features import make_user_features
 from jobs.features.categories import item_levels
+from jobs.features.declared_windows import declared_history, declared_windows, place_events
+from jobs.features.event_tiles import event_days
 from jobs.features.pair_windows import pair_windows, place_users
 from jobs.features.tables import (
     USER_DAYS,
     USER_ITEM_DAYS,
     category_features,
+    declared_tables,
     user_category_features,
     user_features,
     user_item_features,
@@ -32,11 +35,11 @@ from jobs.features.tables import (
 from jobs.lake.columns import Table
 from jobs.lake.data_files import place_of
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
-from jobs.lake.files import write_files, write_made
+from jobs.lake.files import Make, write_files, write_made
 from jobs.lake.lake import Lake
 from jobs.logs.tables import ITEMS
 from jobs.recommend.scoring import add_predictions
-from jobs.recommend.shelves import PREDICTION_COLUMNS, REASON_COLUMNS, rank_shelves
+from jobs.recommend.shelves import PREDICTION_COLUMNS, REASON_COLUMNS, prediction_column, rank_shelves
 from jobs.recommend.tables import RECOMMENDATIONS, USER_PROFILES
 from jobs.stage import RowCounts, Run
 
@@ -78,6 +81,8 @@ class ServingFeatures:
         users, pairs, categories = (replace(make(features), files_per_day=self.num_parts) for make in makers)
         self.folder = f"{lake.load(users).location()}/serving/{run.run_id}"
         self.tables = {"users": users, "user_item": pairs, "user_category": categories}
+        for entity, table in declared_tables(features, of_users=True).items():
+            self.tables[f"{entity}_event"] = replace(table, files_per_day=self.num_parts)
 
     def write(self) -> dict[str, tuple[str, ...]]:
         """Returns the paths of the files of each view."""
@@ -88,13 +93,27 @@ class ServingFeatures:
         make = pair_windows(features, (self.as_of, self.as_of), 1, self.num_parts, top)
         places = {table.name: place_of(table, self.folder) for table in self.tables.values()}
         user_place = places.pop(self.tables["users"].name)
+        declared = declared_tables(features, of_users=True).values()
+        event_places = {table.name: places.pop(table.name) for table in declared}
         files = write_made(placed, make, places)
+        if event_places:
+            files |= write_made(self._place_events(levels), self._make_events(), event_places)
         user_days = self.lake.read(self.spark, USER_DAYS, self.history)
         as_of = user_days.select("user_id").distinct().withColumn("ds", F.lit(self.as_of))
         rows = make_user_features(user_days, as_of, features)
         users = self.tables["users"]
         files[users.name] = write_files(rows, users, user_place.location, self.num_parts)
         return {view: tuple(file.path for file in files[table.name]) for view, table in self.tables.items()}
+
+    def _place_events(self, levels: DataFrame) -> DataFrame:
+        as_of = (self.as_of, self.as_of)
+        history = declared_history(self.config.features, self.history[0], as_of)
+        tiles = self.lake.read(self.spark, event_days(self.config), history)
+        return place_events(tiles, levels, every_days=1, num_buckets=self.num_parts)
+
+    def _make_events(self) -> Make:
+        as_of, top = (self.as_of, self.as_of), self.config.candidates.acted_on
+        return declared_windows(self.config.features, as_of, 1, self.num_parts, top)
 
 
 def score_users(
@@ -124,33 +143,36 @@ def _serving_inputs(config: ScenarioConfig, serving: Mapping[str, tuple[str, ...
         "user_item": user_item_features,
         "user_category": user_category_features,
     }
-    return [
-        Input(make(config.features), view, bucketed=True, files=serving[view])
-        for view, make in makers.items()
-    ]
+    tables = {view: make(config.features) for view, make in makers.items()}
+    declared = declared_tables(config.features, of_users=True)
+    tables |= {f"{entity}_event": table for entity, table in declared.items()}
+    return [Input(table, view, bucketed=True, files=serving[view]) for view, table in tables.items()]
 
 
 def shelves_of_part(config: ScenarioConfig, model_folder: Path, stamps: Mapping[str, str]) -> MakeDay:
     rules, window = config.recommend, config.examples.label_window_days
     present = {task.name for task in config.model.tasks}
-    tasks = {task: column for task, column in PREDICTION_COLUMNS.items() if task in present}
+    tasks = {
+        task: prediction_column(task) for task in (*PREDICTION_COLUMNS, *rules.utility) if task in present
+    }
     wanted = {*config.model.columns, *REASON_COLUMNS}
 
     def make(database: DayDatabase, day: date) -> dict[str, pa.Table]:
         as_of = day + timedelta(days=TODAY_TO_TOMORROW)
         add_day_items(database, as_of, window, config.candidates.max_line_quantity)
+        add_anchored(database, config.features)
         propose(database, config.candidates)
         query = item_feature_query("proposed", config.features, wanted) + " ORDER BY user_id, item_id"
         featured = database.sql(query, params=_used(query, as_of)).to_arrow_table()
         scored = add_predictions(featured, model_folder, tasks)
         kept = ["user_id", "item_id", "channels", *REASON_COLUMNS, *tasks.values()]
         database.register("scored", scored.select(kept))
-        shelves = rank_shelves(database, rules)
+        constants = {"ds": pa.scalar(day, pa.date32()), "surface": rules.surface, **stamps}
+        shelves = _stamped(rank_shelves(database, rules), RECOMMENDATIONS, constants)
         database.register("shelf", shelves)
         profiles = make_profiles(database, config, model_folder, as_of)
-        constants = {"ds": pa.scalar(day, pa.date32()), "surface": rules.surface, **stamps}
         return {
-            RECOMMENDATIONS.name: _stamped(shelves, RECOMMENDATIONS, constants),
+            RECOMMENDATIONS.name: shelves,
             USER_PROFILES.name: _stamped(profiles, USER_PROFILES, constants),
         }
 

@@ -22,11 +22,16 @@ REASON_COLUMNS = (
 )  # fmt: skip
 
 
+def prediction_column(task: str) -> str:
+    """The column of a task's prediction while shelves are made; those that are published have names."""
+    return PREDICTION_COLUMNS.get(task, f"p_{task}")
+
+
 def utility_sql(weights: Mapping[str, float]) -> str:
     """The joint objective, a weighted sum of predictions; `spend` counts in whole currency units."""
     scale = {"spend": 100.0}  # predictions of spend are in cents
     terms = (
-        f"{weight / scale.get(task, 1.0)!r}::DOUBLE * {PREDICTION_COLUMNS[task]}"
+        f"{weight / scale.get(task, 1.0)!r}::DOUBLE * {prediction_column(task)}"
         for task, weight in weights.items()
     )
     return " + ".join(terms)
@@ -56,6 +61,7 @@ CASE
   WHEN {_has("popular_in_department")} THEN
     'Popular in a department this household shops' || coalesce(': ' || kind, '') || offer
   WHEN {_has("on_promotion")} THEN 'On offer in ' || kind || ', which this household buys'
+  WHEN {_has("acted_on")} THEN 'Noticed before, not bought yet'
   ELSE 'Popular with all households'
 END
 """

@@ -3,8 +3,10 @@ from typing import Any
 
 import pytest
 
-from jobs.candidates.build_candidates import add_bought, measure_recall, sample_candidates
-from jobs.candidates.channels import BIT
+from jobs.candidates.build_candidates import add_acted, measure_recall, sample_candidates
+from jobs.candidates.channels import BIT, CHANNELS, add_anchored
+from jobs.config import FeaturesConfig
+from jobs.features.config import DeclaredLabel
 from jobs.lake.day_tasks import DayDatabase
 from tests.jobs.day_database import day_database, rows_of
 
@@ -20,17 +22,61 @@ def test_bought_sums_the_tiles_of_anchored_users_without_excluded_items() -> Non
     ]  # fmt: skip
     database = day_database(
         purchase=(_TILES, tiles),
-        user_category=("user_id VARCHAR", [("u",), ("u",), ("bought nothing",)]),
+        anchored=("user_id VARCHAR", [("u",), ("bought nothing",)]),
         excluded=("item_id VARCHAR", [("fuel",)]),
     )
 
-    add_bought(database)
+    add_acted(database, ())
 
-    assert rows_of(database, "SELECT * FROM bought") == [("u", "i", 3, 150, 1), ("u", "j", 1, 7, 0)]
+    assert rows_of(database, "SELECT * FROM acted") == [("u", "i", 3, 150, 1), ("u", "j", 1, 7, 0)]
+
+
+def test_declared_labels_stand_beside_what_was_bought() -> None:
+    label = {"name": "label_cart", "events": ["cart"]}
+    mean = {
+        "name": "label_mean", "events": ["rating"], "measure": "mean", "of": "rating", "given": ["rating"]
+    }  # fmt: skip
+    tiles = [
+        ("u", "i", "cart", 2, None, None), ("u", "k", "cart", 1, None, None),
+        ("u", "k", "rating", 2, 2, 7_000_000), ("u", "j", "favorite", 1, None, None),
+        ("u", None, "cart", 1, None, None), ("u", "fuel", "cart", 1, None, None),
+        ("not anchored", "i", "cart", 1, None, None),
+    ]  # fmt: skip
+    database = day_database(
+        purchase=(_TILES, [("u", "i", 1, 100, 0), ("u", "l", 1, 7, 0)]),
+        label_tile=(
+            f"{_PAIR}, event_type VARCHAR, event_count BIGINT, rating_count BIGINT, rating_sum BIGINT", tiles
+        ),
+        anchored=("user_id VARCHAR", [("u",)]),
+        excluded=("item_id VARCHAR", [("fuel",)]),
+    )  # fmt: skip
+
+    add_acted(database, [DeclaredLabel.model_validate(one) for one in (label, mean)])
+
+    assert rows_of(database, "SELECT item_id, line_count, label_cart, label_mean FROM acted") == [
+        ("i", 1, 1, None), ("k", None, 1, 3.5), ("l", 1, None, None)
+    ]  # fmt: skip
+
+
+def test_the_users_with_features_of_items_are_anchored() -> None:
+    user = "user_id VARCHAR"
+    database = day_database(
+        user_item=(user, [("bought",), ("bought",)]),
+        user_category=(user, [("bought",)]),
+        user_item_event=(user, [("only looked",)]),
+    )
+    declared = {"entity": "user_item", "measure": "count", "events": ["cart"]}
+    config = FeaturesConfig.model_validate(
+        {"windows_days": [28], "half_lives_days": [1], "declared": [declared]}
+    )
+
+    add_anchored(database, config)
+
+    assert rows_of(database, "SELECT * FROM anchored") == [("bought",), ("only looked",)]
 
 
 def proposed_database(bought: list[tuple[str, str]], proposed: list[tuple[str, str, int]]) -> DayDatabase:
-    return day_database(bought=(_PAIR, bought), proposed=(f"{_PAIR}, channels INTEGER", proposed))
+    return day_database(acted=(_PAIR, bought), proposed=(f"{_PAIR}, channels INTEGER", proposed))
 
 
 PROPOSED = [(f"u{user}", f"i{item}", BIT["popular"]) for user in range(40) for item in range(100)]
@@ -65,7 +111,7 @@ def test_recall_counts_the_bought_pairs_that_a_channel_proposed() -> None:
     proposed = [("u", "i", own | popular), ("u", "j", popular), ("u", "not bought", own), ("v", "i", own)]
     bought = [("u", "i"), ("u", "j"), ("u", "missed"), ("v", "i")]
 
-    recall = measure_recall(proposed_database(bought, proposed), DAY).to_pylist()
+    recall = measure_recall(proposed_database(bought, proposed), DAY, CHANNELS).to_pylist()
 
     assert {row["channel"] for row in recall} == {*BIT, "union"}
     assert {row["bought_count"] for row in recall} == {4}
@@ -74,4 +120,4 @@ def test_recall_counts_the_bought_pairs_that_a_channel_proposed() -> None:
 
 
 def test_a_day_without_purchases_has_no_recall() -> None:
-    assert measure_recall(proposed_database([], PROPOSED), DAY).num_rows == 0
+    assert measure_recall(proposed_database([], PROPOSED), DAY, CHANNELS).num_rows == 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobs.candidates.channels import BIT, CHANNELS, add_day_items, propose
+from jobs.candidates.channels import BIT, CHANNELS, add_day_items, channels_of, propose
 from jobs.config import CandidatesConfig
 from jobs.lake.day_tasks import DayDatabase
 from tests.jobs.day_database import day_database, rows_of
@@ -46,6 +46,7 @@ def make_database(fuel_line: int = 1, promotions: tuple[tuple[Any, ...], ...] | 
         ("other", "placement", *_WEEK, 0.4, 0.49),
     )  # fmt: skip
     return day_database(
+        anchored=("user_id VARCHAR", [("a",), ("b",)]),
         user_item=("user_id VARCHAR, item_id VARCHAR, user_item_rank BIGINT", own),
         user_category=(
             "user_id VARCHAR, level VARCHAR, category_id VARCHAR, user_category_rank BIGINT, "
@@ -95,7 +96,20 @@ def test_each_channel_proposes_its_quota(proposals: Callable[[int], Proposals]) 
         # of T2 both are strong enough: 0.3 x 80 users beats 0.3 x 70; `other` is below the share
         "on_promotion": {("a", "good")},
     }
-    assert set(found) == set(CHANNELS)
+    assert set(found) == set(channels_of(CONFIG)) == set(CHANNELS) - {"acted_on"}
+
+
+def test_what_a_user_acted_on_is_proposed_up_to_its_quota() -> None:
+    database = make_database()
+    columns = "user_id VARCHAR, item_id VARCHAR, user_item_event_rank BIGINT"
+    rows = [("a", "other", 1), ("a", "fair", 2), ("a", "good", 3)]
+    database.register("user_item_event", day_database(event=(columns, rows)).table("event").to_arrow_table())
+    add_day_items(database, DAY, 7, CONFIG.max_line_quantity)
+
+    found = propose(database, CONFIG.model_copy(update={"acted_on": 2})).fetchall()
+
+    bit = BIT["acted_on"]
+    assert {(user, item) for user, item, mask in found if mask & bit} == {("a", "other"), ("a", "fair")}
 
 
 def test_an_item_that_was_sold_in_a_large_line_is_not_proposed(proposals: Callable[[int], Proposals]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from jobs.config import ScenarioConfig, load_scenario
 from jobs.examples.day_examples import finish_examples, label_pairs, label_users
 from jobs.examples.tables import examples
+from jobs.features.config import DeclaredLabel
 from jobs.lake.day_tasks import DayDatabase
 from tests.jobs.day_database import day_database, rows_of
 from tests.jobs.examples.test_feature_columns import feature_views
@@ -25,13 +26,13 @@ def config() -> ScenarioConfig:
 def test_candidates_are_labelled_with_what_was_bought_and_masked_where_nothing_was() -> None:
     database = day_database(
         candidate=(_CANDIDATE, [("u", name, 1, 0.1) for name in ("bought", "on discount", "never")]),
-        bought=(
+        acted=(
             _BOUGHT,
             [("u", "bought", 1, 250, 0), ("u", "on discount", 3, 300, 1), ("u", "missed", 1, 999, 1)],
         ),
     )
 
-    label_pairs(database)
+    label_pairs(database, ())
 
     assert rows_of(database, "SELECT * FROM labelled_pair") == [
         ("u", "bought", True, 0.1, 1, 250, 0),
@@ -41,9 +42,33 @@ def test_candidates_are_labelled_with_what_was_bought_and_masked_where_nothing_w
     ]
 
 
+def test_a_declared_label_is_0_where_nothing_happened_unless_it_is_masked_there() -> None:
+    labels = [
+        {"name": "label_cart", "events": ["cart"]},
+        {"name": "label_like", "events": ["favorite"], "given": ["click"]},
+        {"name": "label_rating", "events": ["rating"], "measure": "last", "of": "rating"},
+    ]
+    database = day_database(
+        candidate=(_CANDIDATE, [("u", "never", 1, 0.1), ("u", "clicked", 1, 1.0)]),
+        acted=(
+            f"{_BOUGHT}, label_cart INTEGER, label_like INTEGER, label_rating DOUBLE",
+            [("u", "clicked", None, None, None, 0, 0, None), ("u", "missed", 1, 5, 0, None, None, None),
+             ("u", "rated", None, None, None, 1, None, 4.5)],
+        ),
+    )  # fmt: skip
+
+    label_pairs(database, [DeclaredLabel.model_validate(label) for label in labels])
+
+    names = "item_id, from_candidates, label_purchase, label_cart, label_like, label_rating"
+    assert rows_of(database, f"SELECT {names} FROM labelled_pair") == [
+        ("clicked", True, 0, 0, 0, None), ("missed", False, 1, 0, None, None),
+        ("never", True, 0, 0, None, None), ("rated", False, 0, 1, None, 4.5),
+    ]  # fmt: skip
+
+
 def test_interest_has_one_row_per_anchored_user_in_the_order_of_departments() -> None:
     database = day_database(
-        user_category=("user_id VARCHAR", [("u",), ("u",), ("bought nothing",)]),
+        anchored=("user_id VARCHAR", [("u",), ("bought nothing",)]),
         purchase=(_PAIR, [("u", "milk"), ("u", "milk"), ("u", "beer"), ("u", "unknown"), ("other", "soap")]),
         item_level=(
             "item_id VARCHAR, department_id VARCHAR",

@@ -1,0 +1,97 @@
+"""Features and labels declared in YAML, over events of some types (docs/features.md)."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from jobs.logs.config import EventType
+from mtl_model.strict_model import StrictModel
+
+EventTypes = Annotated[tuple[EventType, ...], Field(min_length=1)]
+ValueColumn = Literal["value", "price", "quantity", "discount", "rating"]
+Entity = Literal["user", "item", "category", "user_item", "user_category"]
+Measure = Literal[
+    "count", "distinct_count", "sum", "mean", "min", "max", "last", "time_since", "interval", "rate", "trend",
+    "share",
+]  # fmt: skip
+
+VALUE_COLUMNS: tuple[ValueColumn, ...] = ("value", "price", "quantity", "discount", "rating")
+OF_VALUES = frozenset({"sum", "mean", "min", "max", "last"})
+# What may be counted once: not a part of the entity's own key.
+COUNTED = {
+    "user": {"item", "day"},
+    "item": {"user", "day"},
+    "category": {"user", "item", "day"},
+    "user_item": {"day"},
+    "user_category": {"item", "day"},
+}
+
+
+class Prior(StrictModel):
+    """What a rate is before anything was seen, and how many events that belief is worth."""
+
+    rate: Annotated[float, Field(ge=0.0)]
+    weight: PositiveFloat
+
+
+class DeclaredFeature(StrictModel):
+    """One measure of an entity over events of some types: a column for each window, or for all days before.
+
+    `of` is the column of the events that is measured, or what a distinct_count counts; `per` and `prior`
+    belong to a rate: (events + prior.rate x prior.weight) / (events of `per` + prior.weight).
+    """
+
+    entity: Entity
+    measure: Measure
+    events: EventTypes
+    of: ValueColumn | Literal["user", "item", "day"] | None = None
+    per: EventTypes | None = None
+    prior: Prior | None = None
+    windows_days: tuple[PositiveInt, ...] = ()
+
+    @model_validator(mode="after")
+    def check_measured(self) -> Self:
+        known: set[str] = set(VALUE_COLUMNS) if self.measure in OF_VALUES else set()
+        if self.measure == "distinct_count":
+            known = COUNTED[self.entity]
+        if (self.of is not None or known) and self.of not in known:
+            wanted = f"one of {sorted(known)} in `of`" if known else "no `of`"
+            raise ValueError(f"{self.measure} of {self.entity} needs {wanted}, got {self.of}")
+        if (self.measure == "rate") != (self.per is not None):
+            raise ValueError(f"a rate needs `per`, other measures have none: {self.measure} has {self.per}")
+        if self.prior and self.measure != "rate":
+            raise ValueError(f"{self.measure} knows no prior: it belongs to a rate")
+        return self
+
+    @model_validator(mode="after")
+    def check_windows(self) -> Self:
+        windows = self.windows_days
+        if list(windows) != sorted(set(windows)):
+            raise ValueError(f"windows_days must rise, got {list(windows)}")
+        if self.measure == "trend" and len(windows) != 2:
+            raise ValueError(f"a trend is between two windows_days, got {list(windows)}")
+        if self.measure in {"time_since", "interval"} and windows:
+            raise ValueError(f"{self.measure} looks at all days before: it has no windows_days")
+        if self.measure == "share" and self.entity not in {"user_item", "user_category"}:
+            raise ValueError(f"a share is of a user's events: not of entity {self.entity}")
+        return self
+
+
+class DeclaredLabel(StrictModel):
+    """What a user does with an item within the label window, over events of some types.
+
+    `any` is 0 or 1. With `given` the label is observed, and not null, only where one of those events
+    happened in the window too.
+    """
+
+    name: Annotated[str, Field(pattern=r"^label_[a-z][a-z0-9_]*$")]
+    measure: Literal["any", "count", "sum", "mean", "max", "last"] = "any"
+    events: EventTypes
+    of: ValueColumn | None = None
+    given: tuple[EventType, ...] = ()
+
+    @model_validator(mode="after")
+    def check_measured(self) -> Self:
+        if (self.measure in OF_VALUES) != (self.of is not None):
+            raise ValueError(f"{self.name}: sum, mean, max and last are `of` a column, any and count are not")
+        return self

@@ -1,0 +1,172 @@
+"""Declared features -> columns: their names, meanings, and the SQL that makes them from event tiles.
+
+The SQL groups rows of event_days (jobs/features/event_tiles.py) with ds before $day: a window of w days holds
+ages 1 to w, where age = $day - ds. Sums are integers, so that the order of rows changes nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jobs.config import FeaturesConfig
+from jobs.features.config import DeclaredFeature, DeclaredLabel, Entity
+from jobs.lake.columns import Column
+
+RATING_UNITS = 1_000_000  # ratings are summed in fixed point; all other values are integers
+SHARE_WITHIN = {"user_item": "user_id", "user_category": "user_id, level"}
+
+_COUNTED_IDS = {"user": "user_id", "item": "item_id", "day": "ds"}
+_SQL_TYPES = {"int": "INTEGER", "long": "BIGINT", "double": "DOUBLE"}
+_UNITS = {"value": "cents", "price": "cents", "discount": "cents", "quantity": "units", "rating": "rating"}
+
+
+@dataclass(frozen=True)
+class DeclaredColumn:
+    """A column of a feature table; `window` is its days as text, or `all`."""
+
+    entity: Entity
+    column: Column
+    sql: str
+    window: str
+
+
+def declared_columns(config: FeaturesConfig, entity: Entity) -> list[DeclaredColumn]:
+    """The columns of an entity, in the order of their declaration.
+
+    Raises:
+        ValueError: if two features have one name.
+    """
+    found = [
+        column for feature in config.declared if feature.entity == entity for column in _columns_of(feature)
+    ]
+    names = [column.column.name for column in found]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"features.declared makes columns twice: {repeated}")
+    return found
+
+
+def horizon_days(config: FeaturesConfig) -> int | None:
+    """How many days back declared features look; None: to the beginning of the log."""
+    windows = [feature.windows_days for feature in config.declared]
+    return max(map(max, windows)) if windows and all(windows) else None
+
+
+def _columns_of(feature: DeclaredFeature) -> Iterator[DeclaredColumn]:
+    if feature.measure == "trend":
+        yield _column(feature, feature.windows_days)
+        return
+    for window in feature.windows_days or (None,):
+        yield _column(feature, (window,) if window else ())
+
+
+def _column(feature: DeclaredFeature, windows: Sequence[int]) -> DeclaredColumn:
+    parts = [feature.entity, "_or_".join(feature.events)]
+    if feature.per:
+        parts += ["per", "_or_".join(feature.per)]
+    if feature.of:
+        parts.append(f"distinct_{feature.of}" if feature.measure == "distinct_count" else feature.of)
+    parts += ["count" if feature.measure == "distinct_count" else feature.measure]
+    parts += [f"{window}d" for window in windows]
+    days = " against ".join(map(str, windows))
+    when = f"in the {days} days before" if windows else "in all days before"
+    column = Column("_".join(parts), _type(feature), f"{_meaning(feature)} {when}")
+    return DeclaredColumn(feature.entity, column, _sql(feature, windows), days or "all")
+
+
+def _type(feature: DeclaredFeature) -> str:
+    is_whole = feature.measure in {"count", "distinct_count", "time_since"}
+    is_whole |= feature.measure in {"sum", "min", "max", "last"} and feature.of != "rating"
+    return "long" if is_whole else "double"
+
+
+def _meaning(feature: DeclaredFeature) -> str:
+    events = " or ".join(feature.events)
+    of = f"{feature.of} ({_UNITS[feature.of]})" if feature.of in _UNITS else feature.of
+    meanings = {
+        "count": f"events {events}",
+        "distinct_count": f"distinct {of}s with {events}",
+        "time_since": f"days since the last {events}, 1 is the day before,",
+        "interval": f"mean days between days with {events}, null before the second,",
+        "rate": f"events {events} per {' or '.join(feature.per or ())}",
+        "trend": f"events {events} a day",
+        "share": f"share of the user's events {events}",
+    }
+    meaning = meanings.get(feature.measure, f"{feature.measure} of {of} over events {events}")
+    if feature.prior:
+        meaning += f", smoothed towards {feature.prior.rate} by {feature.prior.weight},"
+    return meaning
+
+
+def _sql(feature: DeclaredFeature, windows: Sequence[int]) -> str:
+    wanted = _condition(feature.events, windows[0] if windows else None)
+    count = f"coalesce(sum(event_count) FILTER (WHERE {wanted}), 0)"
+    match feature.measure:
+        case "distinct_count":
+            sql = f"count(DISTINCT {_COUNTED_IDS[str(feature.of)]}) FILTER (WHERE {wanted})"
+        case "time_since":
+            sql = f"$day - max(ds) FILTER (WHERE {wanted})"
+        case "interval":
+            span = f"(max(ds) FILTER (WHERE {wanted}) - min(ds) FILTER (WHERE {wanted}))"
+            sql = f"{span} / nullif(count(DISTINCT ds) FILTER (WHERE {wanted}) - 1, 0)"
+        case "rate":
+            sql = _rate(feature, count, windows)
+        case "trend":
+            long = count.replace(wanted, _condition(feature.events, windows[1]))
+            sql = f"({count} * {windows[1]})::DOUBLE / nullif({long} * {windows[0]}, 0)"
+        case "share":
+            parent = f"sum({count}) OVER (PARTITION BY {SHARE_WITHIN[feature.entity]})"
+            sql = f"{count}::DOUBLE / nullif({parent}, 0)"
+        case _:
+            sql = aggregate_sql(feature.measure, feature.of, wanted)
+    return f"({sql})::{_SQL_TYPES[_type(feature)]}"
+
+
+def aggregate_sql(measure: str, of: str | None, wanted: str) -> str:
+    """A count, or sum, mean, min, max or last of a column, over the tile rows for which `wanted` holds."""
+    where = f"FILTER (WHERE {wanted})"
+    unit = f" / {RATING_UNITS}" if of == "rating" else ""
+    if measure == "count":
+        return f"coalesce(sum(event_count) {where}, 0)"
+    if measure == "sum":
+        return (
+            f"coalesce(sum({of}_sum) {where}, 0)::DOUBLE{unit}"
+            if unit
+            else f"coalesce(sum({of}_sum) {where}, 0)"
+        )
+    if measure == "mean":
+        return f"sum({of}_sum) {where} / nullif(sum({of}_count) {where} * {unit[3:] or 1}, 0)"
+    if measure == "last":
+        newest = f"max({{'at': {of}_last_at, 'value': {of}_last}})"
+        return f"({newest} FILTER (WHERE {wanted} AND {of}_count > 0)).value{unit}"
+    return f"{measure}({of}_{measure}) {where}{unit}"
+
+
+def label_sql(label: DeclaredLabel) -> str:
+    """What the tile rows of a user and an item within the label window say."""
+    wanted = _condition(label.events, None)
+    if label.measure == "any":
+        sql = f"count_if({wanted}) > 0"
+    else:
+        sql = aggregate_sql(label.measure, label.of, wanted)
+    if label.given:
+        sql = f"CASE WHEN count_if({_condition(label.given, None)}) > 0 THEN {sql} END"
+    return f"({sql})::{_SQL_TYPES[label_type(label)]}"
+
+
+def label_type(label: DeclaredLabel) -> str:
+    if label.measure in {"any", "count"}:
+        return "int"
+    return "double" if label.measure == "mean" or label.of == "rating" else "long"
+
+
+def _rate(feature: DeclaredFeature, count: str, windows: Sequence[int]) -> str:
+    base = _condition(feature.per or (), windows[0] if windows else None)
+    among = f"coalesce(sum(event_count) FILTER (WHERE {base}), 0)"
+    if feature.prior is None:
+        return f"{count}::DOUBLE / nullif({among}, 0)"
+    rate, weight = feature.prior.rate, feature.prior.weight
+    return f"({count}::DOUBLE + {rate * weight!r}::DOUBLE) / ({among}::DOUBLE + {weight!r}::DOUBLE)"
+
+
+def _condition(events: Sequence[str], window: int | None) -> str:
+    of_type = f"event_type IN ({', '.join(repr(name) for name in events)})"
+    return f"{of_type} AND ds >= $day - {window}" if window else of_type

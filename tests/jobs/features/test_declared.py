@@ -1,0 +1,234 @@
+import random
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.config import FeaturesConfig, ScenarioConfig, load_scenario
+from jobs.features.categories import item_levels
+from jobs.features.config import COUNTED, OF_VALUES, Entity
+from jobs.features.declared import declared_columns, horizon_days
+from jobs.features.declared_windows import declared_frame, declared_query, features_as_of, place_events
+from jobs.features.event_tiles import make_event_days
+from jobs.features.tables import declared_tables
+from jobs.logs.tables import EVENTS, ITEMS
+from tests.jobs.features.declared_oracle import PATHS, Event, declared_rows
+
+FIRST_DAY, NUM_DAYS = date(2017, 11, 25), 9
+DAYS = [FIRST_DAY + timedelta(days=number) for number in range(NUM_DAYS + 2)]
+ENTITIES: tuple[Entity, ...] = ("user", "item", "category", "user_item", "user_category")
+TYPES = ("cart", "purchase", "rating", "email_sent")
+_VALUES = ("value", "rating")
+
+
+def every_feature(entity: Entity) -> list[dict[str, Any]]:
+    """All measures of an entity, over one type and over two, in short windows and over all days."""
+    of_all: list[dict[str, Any]] = [
+        {"measure": "count", "windows_days": [1, 3]},
+        {"measure": "count"},
+        {"measure": "time_since"},
+        {"measure": "interval"},
+        {"measure": "rate", "per": ["cart"], "windows_days": [2]},
+        {"measure": "rate", "per": ["cart", "rating"], "prior": {"rate": 0.3, "weight": 5.0}},
+        {"measure": "trend", "windows_days": [2, 5]},
+    ]
+    of_all += [
+        {"measure": name, "of": of, "windows_days": [3, 7]} for name in sorted(OF_VALUES) for of in _VALUES
+    ]
+    of_all += [
+        {"measure": "distinct_count", "of": of, "windows_days": [1, 4]} for of in sorted(COUNTED[entity])
+    ]
+    if entity in {"user_item", "user_category"}:
+        of_all += [{"measure": "share", "windows_days": [2]}, {"measure": "share"}]
+    return [
+        {**one, "entity": entity, "events": list(types)} for one in of_all for types in (TYPES[1:2], TYPES)
+    ]
+
+
+CONFIG = FeaturesConfig.model_validate(
+    {
+        "windows_days": [28],
+        "half_lives_days": [1],
+        "declared": [one for entity in ENTITIES for one in every_feature(entity)],
+    }
+)
+
+
+def scenario_with(features: FeaturesConfig) -> ScenarioConfig:
+    return load_scenario("taobao").model_copy(update={"features": features})
+
+
+def random_log(seed: int, size: int = 12) -> list[Event]:
+    """A log whose users and items no other seed has; days and values are few, so that ties are common."""
+    chance = random.Random(seed)
+    return [random_event(chance, seed, number) for number in range(chance.randint(1, size))]
+
+
+def random_event(chance: random.Random, case: int, number: int) -> Event:
+    day = chance.choice(DAYS[:NUM_DAYS])
+    kind = chance.choice(TYPES)
+    return {
+        "ds": day,
+        "event_id": f"{case}-{number}",
+        "event_time": datetime(day.year, day.month, day.day, chance.randint(0, 1), tzinfo=UTC),
+        "user_id": f"{case}-u{chance.randint(0, 1)}",
+        "item_id": None if kind == "email_sent" else f"{case}-i{chance.randint(0, 3)}",
+        "event_type": kind,
+        "quantity": chance.choice([0, 1, 2]) if kind == "purchase" else None,
+        "value": chance.choice([None, 0, 5, 199]),
+        "rating": chance.choice([0.5, 3.0, 4.5]) if kind == "rating" else None,
+    }
+
+
+def frame(spark: SparkSession, events: list[Event]) -> DataFrame:
+    return spark.createDataFrame(pa.Table.from_pylist([dict(e) for e in events], EVENTS.arrow_schema()))
+
+
+def levels_of(spark: SparkSession, events: list[Event]) -> DataFrame:
+    items = sorted({event["item_id"] for event in events if event["item_id"]})
+    paths = {item: PATHS.get(item.split("-")[1]) for item in items}
+    rows = [
+        {"ds": FIRST_DAY, "item_id": item, "category_path": path[1].split(" / ") if path else []}
+        for item, path in paths.items()
+    ]
+    return item_levels(spark.createDataFrame(pa.Table.from_pylist(rows, ITEMS.arrow_schema())))
+
+
+def rows_by_key(features: pa.Table, entity: Entity, key: tuple[str, ...]) -> dict[tuple[str, ...], list[Any]]:
+    names = [column.column.name for column in declared_columns(CONFIG, entity)]
+    return {tuple(row[name] for name in key): [row[name] for name in names] for row in features.to_pylist()}
+
+
+@settings(max_examples=1, deadline=None, database=None)
+@given(first_case=st.integers(0, 10**6), as_of=st.integers(5, NUM_DAYS + 1))
+def test_every_measure_of_2000_logs_equals_what_the_events_say(
+    spark: SparkSession, first_case: int, as_of: int
+) -> None:
+    logs = {case: random_log(case) for case in range(first_case, first_case + 2000)}
+    events = [event for log in logs.values() for event in log]
+    levels, day = levels_of(spark, events), DAYS[as_of]
+
+    tiles = make_event_days(frame(spark, events).repartition(3), scenario_with(CONFIG))
+    placed = place_events(tiles, levels, 1, 1).toArrow()
+
+    for entity, table in declared_tables(CONFIG, of_users=True).items():
+        query = {table.name: declared_query(CONFIG, entity, table)}
+        for _, _, found in features_as_of(placed, query, [day]):
+            check(found, entity, table.key, logs, day)
+    for entity, table in declared_tables(CONFIG, of_users=False).items():
+        found = declared_frame(tiles, levels, entity, CONFIG, (day, day)).toArrow()
+        check(found, entity, table.key, logs, day)
+
+
+def check(
+    found: pa.Table, entity: Entity, key: tuple[str, ...], logs: dict[int, list[Event]], day: date
+) -> None:
+    """Categories are shared by all cases: their oracle sees one log."""
+    features = [feature for feature in CONFIG.declared if feature.entity == entity]
+    every = [event for log in logs.values() for event in log]
+    parts = [every] if entity == "category" else list(logs.values())
+    expected: dict[tuple[str, ...], list[Any]] = {}
+    for part in parts:
+        expected |= declared_rows(part, features, entity, day)
+    assert rows_by_key(found, entity, key) == expected
+    assert found.num_rows == len(expected)
+
+
+def declared(**feature: Any) -> FeaturesConfig:
+    one = {"entity": "user", "measure": "count", "events": ["cart"], **feature}
+    return FeaturesConfig.model_validate({"windows_days": [28], "half_lives_days": [1], "declared": [one]})
+
+
+@pytest.mark.parametrize(
+    ("feature", "name"),
+    [
+        ({"windows_days": [7]}, "user_cart_count_7d"),
+        ({"events": ["cart", "favorite"]}, "user_cart_or_favorite_count"),
+        ({"measure": "sum", "of": "value", "windows_days": [7]}, "user_cart_value_sum_7d"),
+        ({"measure": "distinct_count", "of": "item"}, "user_cart_distinct_item_count"),
+        ({"measure": "rate", "per": ["click"]}, "user_cart_per_click_rate"),
+        ({"measure": "trend", "windows_days": [1, 7]}, "user_cart_trend_1d_7d"),
+        ({"entity": "user_item", "measure": "time_since"}, "user_item_cart_time_since"),
+    ],
+)
+def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], name: str) -> None:
+    config = declared(**feature)
+
+    columns = declared_columns(config, config.declared[0].entity)
+
+    assert [column.column.name for column in columns] == [name]
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ({"measure": "sum"}, "sum of user needs one of"),
+        ({"of": "value"}, "count of user needs no `of`"),
+        ({"measure": "distinct_count", "of": "user"}, "distinct_count of user needs one of"),
+        ({"measure": "rate"}, "a rate needs `per`"),
+        ({"prior": {"rate": 0.1, "weight": 1.0}}, "belongs to a rate"),
+        ({"measure": "trend", "windows_days": [7]}, "between two windows_days"),
+        ({"measure": "interval", "windows_days": [7]}, "all days before"),
+        ({"measure": "share"}, "a share is of a user's events"),
+        ({"windows_days": [7, 7]}, "must rise"),
+    ],
+)
+def test_what_means_nothing_is_refused(feature: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        declared(**feature)
+
+
+def test_a_feature_declared_twice_is_named() -> None:
+    config = declared()
+    twice = config.model_copy(update={"declared": config.declared * 2})
+
+    with pytest.raises(ValueError, match=r"makes columns twice: \['user_cart_count'\]"):
+        declared_columns(twice, "user")
+
+
+def test_bounded_windows_look_no_further_back_than_the_longest() -> None:
+    config = declared(windows_days=[1, 3])
+    table = declared_tables(config, of_users=True)["user"]
+    tiles = pa.table(
+        {
+            "user_id": ["in", "edge", "out", "today"],
+            "event_type": ["cart"] * 4,
+            "event_count": [2, 1, 1, 1],
+            "ds": [DAYS[4], DAYS[2], DAYS[1], DAYS[5]],
+        }
+    )
+
+    query = {table.name: declared_query(config, "user", table)}
+    ((_, _, found),) = features_as_of(tiles, query, [DAYS[5]])
+
+    assert horizon_days(config) == 3
+    rows = [
+        (row["user_id"], row["user_cart_count_1d"], row["user_cart_count_3d"]) for row in found.to_pylist()
+    ]
+    assert rows == [("edge", 0, 1), ("in", 2, 2)]
+
+
+def test_the_newest_items_of_a_user_are_kept_up_to_the_quota() -> None:
+    config = declared(entity="user_item")
+    table = declared_tables(config, of_users=True)["user_item"]
+    names, days = ["old", "newest", "twice", "once", None], [0, 3, 2, 2, 3]
+    tiles = pa.table(
+        {
+            "user_id": ["u"] * 5,
+            "item_id": names,
+            "event_type": ["cart"] * 5,
+            "event_count": [9, 1, 2, 1, 1],
+            "ds": [DAYS[day] for day in days],
+        }
+    )
+
+    query = {table.name: declared_query(config, "user_item", table, top=3)}
+    ((_, _, found),) = features_as_of(tiles, query, [DAYS[4]])
+
+    ranks = {row["item_id"]: row["user_item_event_rank"] for row in found.to_pylist()}
+    assert ranks == {"newest": 1, "twice": 2, "once": 3}

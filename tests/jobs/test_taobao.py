@@ -1,0 +1,71 @@
+"""The scenario taobao: on a small log of its shape up to the examples, on the real one up to shelves."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.all_tables import tables_by_stage
+from jobs.candidates.tables import CANDIDATE_RECALL
+from jobs.examples.tables import VOCABULARIES, examples
+from jobs.lake.catalog import REPOSITORY
+from jobs.nightly import BULK_STAGES, load_stage, run_night
+from jobs.recommend.tables import RECOMMENDATIONS
+from jobs.stage import make_run
+from tests.jobs.taobao_log import write_taobao_log, write_taobao_scenario
+
+LAST_DAY = date(2017, 12, 1)
+DATA = REPOSITORY.parent / "shared" / "data" / "taobao_userbehavior_mb"
+
+
+def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.Table]:
+    """Every table from tiles to examples, after the bulk stages of each run date."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTSHELF_HOME", str(home))
+        for day in days:
+            run = make_run(str(scenario), day)
+            for stage in BULK_STAGES:
+                load_stage(stage)(run, run.lake(stage))
+        stages = tables_by_stage(run.scenario)
+        tables = [table for stage in BULK_STAGES[1:] for table in stages[stage] if table is not VOCABULARIES]
+        return {table.name: run.lake().read_arrow(table) for table in tables}
+
+
+def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    logs = [write_taobao_log(tmp_path / f"log{order}", order) for order in (0, 1)]
+    nightly, bulk = (
+        write_taobao_scenario(tmp_path / f"{number}.yaml", log) for number, log in enumerate(logs)
+    )
+
+    by_night = build_tables(nightly, tmp_path / "a", [LAST_DAY - timedelta(days=2), LAST_DAY])
+    at_once = build_tables(bulk, tmp_path / "b", [LAST_DAY])
+
+    assert by_night["examples"].num_rows > 0
+    for name, table in by_night.items():
+        assert table.equals(at_once[name]), name
+    rows = at_once["examples"]
+    for label in ("label_favorite", "label_cart", "label_purchase"):
+        assert set(rows[label].to_pylist()) == {0, 1}
+    assert rows["user_item_cart_time_since"].null_count < rows.num_rows
+
+
+@pytest.mark.slow
+def test_the_real_log_becomes_shelves(spark: SparkSession, home: Path) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"the log is not at {DATA}")
+
+    run = run_night("taobao", date(2017, 12, 2))
+
+    lake = run.lake()
+    recall = {row["channel"]: row["recall"] for row in lake.read_arrow(CANDIDATE_RECALL).to_pylist()}
+    assert recall["acted_on"] > 0.05
+    labels = lake.read_arrow(examples(run.scenario))
+    assert all(pc.sum(labels[task.label]).as_py() > 1000 for task in run.scenario.model.tasks)
+    shelves = lake.read_arrow(RECOMMENDATIONS)
+    assert len(pc.unique(shelves["user_id"])) > 31_000
+    assert shelves["p_purchase"].null_count == 0
