@@ -47,6 +47,7 @@ class Dot:
     x: float
     y: float
     is_best: bool
+    name: str
     text: str
 
 
@@ -144,6 +145,7 @@ def _scatter(x_task: str, y_task: str, points: Mapping[str, tuple[float, float]]
             x_scale(x),
             y_scale(y),
             not any(_beats(other, (x, y)) for other in points.values()),
+            name,
             f"{name}: {x_task} {format_number(x)} %, {y_task} {format_number(y)} %",
         )
         for name, (x, y) in points.items()

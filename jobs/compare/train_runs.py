@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from jobs.learn.train_model import launch_training, make_spec
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
 from mtl_model.config import TrainSpec
+from mtl_model.evaluation.user_influence import NUM_GROUPS
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,8 @@ def train_runs(run: Run, plan: Plan, report: Callable[[PlannedRun, int, int], No
         planned.folder.mkdir(parents=True, exist_ok=True)
         spec_file = planned.folder / "spec.json"
         spec_file.write_text(planned.spec.model_dump_json(indent=1), encoding="utf-8")
-        launch_training(run, spec_file)
+        if not planned.spec.output_dir.exists():  # else it was killed while it was judged
+            launch_training(run, spec_file)
         judge_run(planned.folder, planned.spec, planned.combination.twin_of)
 
 
@@ -99,7 +102,7 @@ def hold_comparison(run: Run) -> Iterator[None]:
 
 
 def plan_run(folder: Path, base: TrainSpec, combination: Combination) -> PlannedRun:
-    """Its folder has a name of its own for every change of settings or examples."""
+    """Its folder has a name of its own for every change of settings, examples or version of the project."""
     model = model_of(base.model, combination)
     multilabel = {task.name for task in model.tasks if task.head == "multilabel"}
     changes = {
@@ -110,6 +113,7 @@ def plan_run(folder: Path, base: TrainSpec, combination: Combination) -> Planned
     }
     spec = TrainSpec.model_validate(base.model_dump() | changes)
     content = spec.model_dump_json(exclude={"output_dir", "vocabularies"})
+    content += f"{version('nightshelf')} {NUM_GROUPS}"
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     run_folder = folder / f"{combination.name}-{digest}"
     return PlannedRun(combination, run_folder, spec.model_copy(update={"output_dir": run_folder / "model"}))

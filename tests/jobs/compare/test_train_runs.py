@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.compare.combinations import Combination, list_combinations
-from jobs.compare.judge_run import read_influence, read_result
+from jobs.compare.judge_run import RESULT, read_influence, read_result
 from jobs.compare.train_runs import Plan, PlannedRun, comparison_folder, hold_comparison, plan_run, train_runs
 from jobs.compare.transfer import AVERAGE, compare_runs
 from jobs.compare.write_page import write_page
@@ -39,10 +39,20 @@ def test_runs_are_trained_judged_kept_and_told_of(run: Run, base_spec: TrainSpec
     train_runs(run, plan(run, base_spec, twins[0]), note)
     whole = plan(run, base_spec, *twins, joint)
     train_runs(run, whole, note)  # as after a kill
+    weights = whole.runs[1].spec.output_dir / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+    (whole.runs[1].folder / RESULT).unlink()
+    train_runs(run, whole, note)  # as after a kill while it was judged
     rows = compare_runs(whole.runs)
     page = write_page(run, whole.runs, rows)
 
-    assert trained == ["twin-purchase-seed7 1/1", "twin-interest-seed7 1/2", "mmoe-fixed-seed7 2/2"]
+    assert trained == [
+        "twin-purchase-seed7 1/1",
+        "twin-interest-seed7 1/2",
+        "mmoe-fixed-seed7 2/2",
+        "twin-interest-seed7 1/1",
+    ]
+    assert weights.stat().st_mtime_ns == written
     assert whole.to_do == []
     judged = evaluate(whole.runs[2].spec.output_dir, base_spec.validation_files, weights="judged")
     result = read_result(whole.runs[2].folder)
