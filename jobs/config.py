@@ -62,9 +62,7 @@ class FeaturesConfig(StrictModel):
         if list(windows) != sorted(set(windows)):
             raise ValueError(f"windows_days must rise, got {list(windows)}")
         if 28 not in windows:
-            raise ValueError(
-                f"windows_days must hold 28, which popularity and prices are measured in, got {windows}"
-            )
+            raise ValueError(f"windows_days must hold 28, for popularity and prices, got {windows}")
         return windows
 
 

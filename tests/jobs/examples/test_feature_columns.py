@@ -6,15 +6,17 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.config import load_scenario
+from jobs.config import FeaturesConfig, load_scenario
 from jobs.examples.feature_columns import (
     add_user_features,
     feature_column_types,
     item_feature_query,
     user_feature_query,
 )
+from jobs.features.config import Entity
 from jobs.features.tables import (
     category_features,
+    declared_tables,
     item_features,
     user_category_features,
     user_features,
@@ -116,3 +118,32 @@ def test_every_field_of_the_scenario_has_a_type() -> None:
 
     assert set(load_scenario("grocery").model.columns) <= set(types)
     assert set(WANTED) <= set(types)
+
+
+def test_declared_features_of_every_entity_join_beside_the_built_in_ones() -> None:
+    entities: tuple[Entity, ...] = ("user", "item", "category", "user_item", "user_category")
+    declared = [{"entity": entity, "measure": "count", "events": ["cart"]} for entity in entities]
+    config = FeaturesConfig.model_validate({**CONFIG.model_dump(), "declared": declared})
+    tables = {**declared_tables(config, of_users=True), **declared_tables(config, of_users=False)}
+    user, item, kind = {"user_id": "u"}, {"item_id": "i"}, {"level": "type", "category_id": "D / C / T"}
+    keys = {
+        "user": user,
+        "item": item,
+        "category": kind,
+        "user_item": user | item,
+        "user_category": user | kind,
+    }
+    views = {
+        f"{entity}_event": view(table, f"{entity}_cart_count", keys[entity])
+        for entity, table in tables.items()
+    }
+    database = day_database(
+        **feature_views(), **views, pair=("user_id VARCHAR, item_id VARCHAR", [("u", "i"), ("v", "bare")])
+    )
+    wanted = [f"{name}_cart_count" for name in ("user", "item", "user_item", "user_type", "type")]
+
+    rows = database.sql(item_feature_query("pair", config, wanted)).to_arrow_table().to_pylist()
+
+    found = {row["user_id"]: [row[name] for name in wanted] for row in rows}
+    assert found == {"u": [1, 1, 1, 1, 1], "v": [None] * 5}
+    assert set(wanted) < set(feature_column_types(config))

@@ -1,0 +1,39 @@
+from datetime import date
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs.commands.feature_list import list_features
+from jobs.config import load_scenario
+from jobs.features.tables import declared_tables
+from jobs.lake.lake import Lake
+
+
+def test_every_declared_feature_is_listed_with_its_window_and_meaning() -> None:
+    listed = {feature.name: feature for feature in list_features(load_scenario("taobao"))}
+
+    feature = listed["item_cart_count_3d"]
+    assert (feature.entity, feature.window, feature.null_share) == ("item", "3", None)
+    assert feature.meaning == "events cart in the 3 days before"
+    assert listed["user_line_count_28d"].window == "28"
+    assert listed["user_item_half_life_3d"].window == "all"
+    assert not {"user_id", "item_id", "level", "category_id"} & set(listed)
+
+
+def test_the_share_of_nulls_is_that_of_the_newest_day(spark: SparkSession, lake: Lake) -> None:
+    config = load_scenario("taobao")
+    table = declared_tables(config.features, of_users=True)["user"]
+    days = [date(2017, 12, 1), date(2017, 12, 2), date(2017, 12, 2)]
+    rows = spark.createDataFrame(
+        [(day, f"u{number}") for number, day in enumerate(days)], "ds date, user_id string"
+    )
+    intervals = {"user_purchase_interval": F.when(F.col("user_id") == "u1", 2.0)}
+    empty = {name: F.lit(0) for name in table.column_names if name not in {"ds", "user_id"}}
+    lake.replace_days(rows.withColumns({**empty, **intervals}), table, (days[0], days[-1]))
+
+    shares = {feature.name: feature.null_share for feature in list_features(config, lake)}
+
+    assert shares["user_purchase_interval"] == pytest.approx(0.5)
+    assert shares["user_cart_count_1d"] == 0.0
+    assert shares["item_cart_count_1d"] is None
