@@ -78,7 +78,7 @@ def _model(workload: Workload, num_processes: int) -> dict[str, Any]:
             "num_task_experts": workload.num_task_experts,
             "expert_hidden_dims": hidden_dims,
         },
-        "aitm": {"hidden_dims": hidden_dims},
+        "aitm": {"hidden_dims": hidden_dims, "calibrator_weight": 0.1},
     }
     tasks = [{"name": task, "head": "binary", "label": f"label_{task}", "loss_weight": 1.0} for task in TASKS]
     if workload.architecture == "aitm":
