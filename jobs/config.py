@@ -10,13 +10,12 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import yaml
 from pydantic import (
     BaseModel,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -26,7 +25,9 @@ from pydantic import (
 )
 
 from jobs.features.config import DeclaredFeature, DeclaredLabel
+from jobs.learn.config import LearnConfig
 from jobs.logs.config import LogsConfig
+from jobs.publish.config import PublishConfig
 from mtl_model.config import ModelConfig, StrictModel
 
 CONF_FOLDER = Path(__file__).resolve().parents[1] / "conf"
@@ -91,40 +92,6 @@ class ExamplesConfig(StrictModel):
     labels: tuple[DeclaredLabel, ...] = ()
 
 
-class PromotionRule(StrictModel):
-    """When a freshly trained model may replace the serving one: its `metric` of `task`, on the same examples.
-
-    It must beat the constant by `min_gain_over_constant` and may fall behind the serving model by
-    `max_loss_to_serving` at most.
-    """
-
-    task: str
-    metric: Literal["auc", "gauc", "normalised_gini"]
-    min_gain_over_constant: NonNegativeFloat
-    max_loss_to_serving: NonNegativeFloat
-
-
-class WarmStartConfig(StrictModel):
-    """A promoted model trained from scratch is carried on for so many days; then one is trained anew."""
-
-    max_age_days: PositiveInt
-
-
-class LearnConfig(StrictModel):
-    """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once.
-
-    The `calibration_days` before them calibrate the tasks whose `calibration` names a method.
-    A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
-    """
-
-    validation_days: PositiveInt
-    calibration_days: NonNegativeInt = 0
-    refit: bool
-    warm_start: WarmStartConfig | None = None
-    max_field_auc: Rate = 0.99
-    promotion: PromotionRule
-
-
 class RecommendConfig(StrictModel):
     """Utility = sum over tasks of weight x prediction; then the rules.
 
@@ -139,52 +106,6 @@ class RecommendConfig(StrictModel):
     coupons_per_user: PositiveInt
     complements_per_item: PositiveInt
     min_baskets_together: PositiveInt
-
-
-CheckedTable = Literal[
-    "recommendations", "coupon_recommendations", "item_complements", "user_profiles",
-    "events", "user_features", "item_features", "user_item_features", "candidates", "examples",
-]  # fmt: skip
-Measure = Literal[
-    "row_count", "user_share", "null_share", "duplicate_keys", "rows_against_trailing_mean",
-    "psi", "unknown_ids", "funnel_order",
-]  # fmt: skip
-
-
-class CheckConfig(StrictModel):
-    """A bound on tonight's rows of a table; a failed blocking check leaves yesterday's tables serving.
-
-    `psi` compares a column with the seven days before; `unknown_ids` is the share of rows whose item is not
-    in the catalogue; `funnel_order` the share of events of the second type of `funnel` whose user had none of
-    the first type with the item, that day or in the seven before.
-    """
-
-    name: str
-    table: CheckedTable
-    measure: Measure
-    column: str | None = None
-    funnel: tuple[str, str] | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    blocking: bool = True
-
-    @model_validator(mode="after")
-    def check_bounds(self) -> Self:
-        if self.at_least is None and self.at_most is None:
-            raise ValueError(f"check {self.name!r} needs at_least or at_most")
-        if (self.measure in {"null_share", "psi", "unknown_ids"}) != (self.column is not None):
-            raise ValueError(
-                f"check {self.name!r}: null_share, psi and unknown_ids need a column, others none"
-            )
-        if (self.measure == "funnel_order") != (self.funnel is not None):
-            raise ValueError(f"check {self.name!r}: funnel_order, and no other measure, needs its funnel")
-        if self.measure == "funnel_order" and self.table != "events":
-            raise ValueError(f"check {self.name!r}: funnel_order is of the table events")
-        return self
-
-
-class PublishConfig(StrictModel):
-    checks: tuple[CheckConfig, ...]
 
 
 class ScenarioConfig(StrictModel):

@@ -14,9 +14,9 @@ from typing import Any
 
 from pyiceberg.expressions import EqualTo
 
-from jobs.config import PromotionRule
 from jobs.examples.tables import examples
 from jobs.lake.lake import Lake, local_path
+from jobs.learn.config import PromotionRule
 from jobs.learn.registry import model_of_run, serving_model
 from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
 from jobs.learn.train_model import models_folder

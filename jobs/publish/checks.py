@@ -6,13 +6,13 @@ from datetime import date, timedelta
 from statistics import fmean
 
 from jobs.candidates.tables import CANDIDATES
-from jobs.config import CheckConfig
 from jobs.examples.tables import examples
 from jobs.features.tables import USER_DAYS, item_features, user_features, user_item_features
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake
 from jobs.logs.tables import EVENTS, ITEMS
+from jobs.publish.config import CheckConfig
 from jobs.publish.measures import population_stability_index, share_out_of_order, unknown_share
 from jobs.publish.outputs import OUTPUT_TABLES, aggregate_days
 from jobs.publish.publications import Publication

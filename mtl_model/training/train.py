@@ -269,6 +269,7 @@ def train(spec: TrainSpec, group: ProcessGroup) -> None:
         earlier = spec.output_dir / "spec.json"
         if earlier.is_file() and TrainSpec.model_validate_json(earlier.read_bytes()) == spec:
             logger.info("%s holds the model of this very spec: nothing to do", spec.output_dir)
+            group.barrier()  # a rank that leaves while another still connects would break its connection
             return
         raise ValueError(
             f"{spec.output_dir} exists and is of another spec: choose another output_dir or remove it"

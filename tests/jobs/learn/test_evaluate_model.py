@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from jobs.config import PromotionRule, load_scenario
+from jobs.config import load_scenario
+from jobs.learn.config import PromotionRule
 from jobs.learn.evaluate_model import decide, metric_rows
 from jobs.stage import make_run
 

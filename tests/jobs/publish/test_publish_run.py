@@ -2,11 +2,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from jobs.config import CheckConfig, PublishConfig
 from jobs.features.tables import user_features
 from jobs.lake.lake import Lake
 from jobs.logs.tables import EVENTS
 from jobs.publish.checks import is_within, unique_columns
+from jobs.publish.config import CheckConfig, PublishConfig
 from jobs.publish.publications import read_publications, visible_publications
 from jobs.publish.publish_run import ChecksFailedError, publish_run
 from jobs.publish.query import run_query

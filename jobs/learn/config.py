@@ -1,0 +1,41 @@
+"""The typed `learn` part of a scenario: what trains, calibrates and judges a model, and when it may serve."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from mtl_model.strict_model import StrictModel
+
+
+class PromotionRule(StrictModel):
+    """When a freshly trained model may replace the serving one: its `metric` of `task`, on the same examples.
+
+    It must beat the constant by `min_gain_over_constant` and may fall behind the serving model by
+    `max_loss_to_serving` at most.
+    """
+
+    task: str
+    metric: Literal["auc", "gauc", "normalised_gini"]
+    min_gain_over_constant: NonNegativeFloat
+    max_loss_to_serving: NonNegativeFloat
+
+
+class WarmStartConfig(StrictModel):
+    """A promoted model trained from scratch is carried on for so many days; then one is trained anew."""
+
+    max_age_days: PositiveInt
+
+
+class LearnConfig(StrictModel):
+    """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once.
+
+    The `calibration_days` before them calibrate the tasks whose `calibration` names a method.
+    A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
+    """
+
+    validation_days: PositiveInt
+    calibration_days: NonNegativeInt = 0
+    refit: bool
+    warm_start: WarmStartConfig | None = None
+    max_field_auc: Annotated[float, Field(gt=0.0, le=1.0)] = 0.99
+    promotion: PromotionRule
