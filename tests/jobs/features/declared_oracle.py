@@ -1,6 +1,6 @@
 """What declared features should hold, from the events themselves, in plain Python."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -46,7 +46,7 @@ def _value(one: DeclaredFeature, groups: dict[Key, list[Event]], key: Key, day: 
     found, of = seen(key), one.of or ""
     days = sorted({event["ds"] for event in found})
     values = [(event["event_time"], event[of]) for event in found if event.get(of) is not None]
-    numbers, count = [value for _, value in values], len(found)
+    numbers, count, among = [value for _, value in values], float(len(found)), 0.0
     if one.measure in {"trend", "rate", "share"}:
         if one.measure == "trend":
             count, among = count * one.windows_days[1], window * len(seen(key, days=one.windows_days[1]))
@@ -58,7 +58,12 @@ def _value(one: DeclaredFeature, groups: dict[Key, list[Event]], key: Key, day: 
         return count / among if among else None
     if one.measure == "distinct_count":
         return len({event["ds" if of == "day" else f"{of}_id"] for event in found} - {None})
-    of_numbers = {"sum": sum, "min": min, "max": max, "mean": lambda numbers: sum(numbers) / len(numbers)}
+    of_numbers: dict[str, Callable[[list[int]], float]] = {
+        "sum": sum,
+        "min": min,
+        "max": max,
+        "mean": lambda numbers: sum(numbers) / len(numbers),
+    }
     if one.measure in of_numbers:
         return of_numbers[one.measure](numbers) if numbers else {"sum": 0}.get(one.measure)
     if one.measure == "interval":
