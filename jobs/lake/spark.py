@@ -14,8 +14,8 @@ from jobs.config import RuntimeConfig
 
 Result = TypeVar("Result")
 
-# Two jobs fill the cores while one of them plans, commits or waits for its last task.
-_JOBS_AT_ONCE = 2
+# Some jobs fill the cores while others plan, compile, commit or wait for their last task.
+_JOBS_AT_ONCE = 4
 
 
 def start_spark(runtime: RuntimeConfig) -> SparkSession:
@@ -31,6 +31,7 @@ def start_spark(runtime: RuntimeConfig) -> SparkSession:
             "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647",  # a bound is measured row by row
             "spark.sql.legacy.parquet.nanosAsLong": "true",  # pandas writes nanoseconds, Spark has none
             "spark.ui.showConsoleProgress": "false",
+            "spark.scheduler.mode": "FAIR",  # a small job need not wait for all tasks of a large one
             "spark.log.level": "ERROR",
             **runtime.spark_settings,
         }

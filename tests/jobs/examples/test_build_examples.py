@@ -18,7 +18,7 @@ def config() -> ScenarioConfig:
 
 def with_id_fields(config: ScenarioConfig, **min_counts: int) -> ScenarioConfig:
     fields = [{"kind": "id", "name": name, "min_count": count} for name, count in min_counts.items()]
-    model = {**config.model.model_dump(), "fields": fields}
+    model = {**config.model.model_dump(), "fields": fields, "slices": []}
     return ScenarioConfig.model_validate({**config.model_dump(), "model": model})
 
 
