@@ -97,10 +97,12 @@ class Lake:
         """
         return sorted(file.file_path for file in self._plan(table, days, snapshot_id, where))
 
-    def files_by_day(self, table: Table, days: DayRange) -> dict[date, list[str]]:
+    def files_by_day(
+        self, table: Table, days: DayRange, where: BooleanExpression | None = None
+    ) -> dict[date, list[str]]:
         """Paths of the data files of each day of a range; days without a file are left out."""
         found: dict[date, list[str]] = {}
-        for file in sorted(self._plan(table, days), key=lambda file: file.file_path):
+        for file in sorted(self._plan(table, days, where=where), key=lambda file: file.file_path):
             found.setdefault(epoch_day(file.partition[0]), []).append(file.file_path)
         return found
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from pyarrow import fs
+from pyiceberg.expressions import GreaterThanOrEqual
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -31,13 +32,15 @@ def make_coupons(
 ) -> DataFrame:
     """The coupons of the campaigns that each user is a member of on the day after the run date."""
     config, tomorrow = run.scenario, run.date + timedelta(days=1)
-    first, history = config.logs.first_day + timedelta(days=1), (config.logs.first_day, run.date)
-    members = lake.read(spark, CAMPAIGN_MEMBERS).where(
-        (F.col("valid_from") <= tomorrow) & (F.col("valid_to") >= tomorrow) & (F.col("valid_from") >= first)
-    )
+    history = config.logs.first_day, run.date
+    started = config.logs.first_day + timedelta(days=1), tomorrow
+    goes_on = GreaterThanOrEqual(term="valid_to", value=tomorrow.isoformat())
+    starts = lake.files_by_day(CAMPAIGN_MEMBERS, started, where=goes_on)  # its days are first days
+    active = min(starts, default=tomorrow), tomorrow
+    members = lake.read(spark, CAMPAIGN_MEMBERS, active).where(F.col("valid_to") >= tomorrow)
     anchored = members.select(F.col("valid_from").alias("ds"), "user_id", "campaign_id", "campaign_type")
     promotions = lake.read(spark, PROMOTIONS).where("kind = 'coupon'")
-    users = lake.read(spark, user_features(config.features), (first, tomorrow))
+    users = lake.read(spark, user_features(config.features), active)
     featured = add_user_features(anchored, users, config.features, config.model.columns)
     affinity = campaign_affinity(anchored, promotions, lake.read(spark, USER_ITEM_DAYS, history))
     featured = featured.join(affinity, ["user_id", "campaign_id"], "left").fillna(0.0, ["campaign_affinity"])

@@ -21,18 +21,24 @@ def make_complements(events: DataFrame, min_baskets: int, per_item: int) -> Data
         .agg(F.count(F.lit(1)).alias("baskets"))
         .where(F.col("baskets") >= min_baskets)
     )
-    left = lines.join(F.broadcast(frequent), "item_id")
-    right = left.select(
-        "request_id",
-        F.col("item_id").alias("complement_item_id"),
-        F.col("baskets").alias("complement_baskets"),
-    )
-    together = (
+    left = lines.join(F.broadcast(frequent), "item_id").select("request_id", F.col("item_id").alias("first"))
+    right = left.withColumnRenamed("first", "second")
+    pairs = (  # each pair once: most of the work is here
         left.join(right, "request_id")
-        .where(F.col("item_id") != F.col("complement_item_id"))
-        .groupBy("item_id", "complement_item_id", "baskets", "complement_baskets")
+        .where(F.col("first") < F.col("second"))
+        .groupBy("first", "second")
         .agg(F.count(F.lit(1)).alias("baskets_together"))
         .where(F.col("baskets_together") >= min_baskets)
+    )
+    both_ways = F.array(
+        F.struct(F.col("first").alias("item_id"), F.col("second").alias("complement_item_id")),
+        F.struct(F.col("second").alias("item_id"), F.col("first").alias("complement_item_id")),
+    )
+    together = (
+        pairs.select("baskets_together", F.explode(both_ways).alias("pair"))
+        .select("baskets_together", "pair.*")
+        .join(F.broadcast(frequent), "item_id")
+        .join(F.broadcast(_renamed(frequent)), "complement_item_id")
     )
     lift = F.col("baskets_together") * F.col("all_baskets") / (F.col("baskets") * F.col("complement_baskets"))
     strength = F.col("baskets_together") * F.log("lift")
@@ -46,3 +52,7 @@ def make_complements(events: DataFrame, min_baskets: int, per_item: int) -> Data
         .where(F.col("rank") <= per_item)
         .select("item_id", "rank", "complement_item_id", "baskets_together", "lift", "confidence")
     )
+
+
+def _renamed(baskets: DataFrame) -> DataFrame:
+    return baskets.withColumnsRenamed({"item_id": "complement_item_id", "baskets": "complement_baskets"})
