@@ -33,10 +33,11 @@ from jobs.features.tables import (
     user_item_features,
 )
 from jobs.lake.columns import Table
-from jobs.lake.data_files import place_of
+from jobs.lake.data_files import DataFile, Place, place_of
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
-from jobs.lake.files import Make, write_files, write_made
+from jobs.lake.files import write_files, write_made
 from jobs.lake.lake import Lake
+from jobs.lake.spark import run_together
 from jobs.logs.tables import ITEMS
 from jobs.recommend.scoring import add_predictions
 from jobs.recommend.shelves import PREDICTION_COLUMNS, REASON_COLUMNS, prediction_column, rank_shelves
@@ -86,34 +87,43 @@ class ServingFeatures:
 
     def write(self) -> dict[str, tuple[str, ...]]:
         """Returns the paths of the files of each view."""
-        features, top = self.config.features, self.config.candidates.bought_before
-        levels = item_levels(self.lake.read(self.spark, ITEMS))
-        tiles = self.lake.read(self.spark, USER_ITEM_DAYS, self.history)
-        placed = place_users(tiles, levels, every_days=1, num_buckets=self.num_parts)
-        make = pair_windows(features, (self.as_of, self.as_of), 1, self.num_parts, top)
-        places = {table.name: place_of(table, self.folder) for table in self.tables.values()}
-        user_place = places.pop(self.tables["users"].name)
-        declared = declared_tables(features, of_users=True).values()
-        event_places = {table.name: places.pop(table.name) for table in declared}
-        files = write_made(placed, make, places)
-        if event_places:
-            files |= write_made(self._place_events(levels), self._make_events(), event_places)
-        user_days = self.lake.read(self.spark, USER_DAYS, self.history)
-        as_of = user_days.select("user_id").distinct().withColumn("ds", F.lit(self.as_of))
-        rows = make_user_features(user_days, as_of, features)
-        users = self.tables["users"]
-        files[users.name] = write_files(rows, users, user_place.location, self.num_parts)
+        parts = run_together([self._write_pairs, self._write_users, self._write_events])
+        files = {name: of_table for part in parts for name, of_table in part.items()}
         return {view: tuple(file.path for file in files[table.name]) for view, table in self.tables.items()}
 
-    def _place_events(self, levels: DataFrame) -> DataFrame:
-        as_of = (self.as_of, self.as_of)
-        history = declared_history(self.config.features, self.history[0], as_of)
-        tiles = self.lake.read(self.spark, event_days(self.config), history)
-        return place_events(tiles, levels, every_days=1, num_buckets=self.num_parts)
+    def _write_pairs(self) -> dict[str, list[DataFile]]:
+        top, as_of = self.config.candidates.bought_before, (self.as_of, self.as_of)
+        tiles = self.lake.read(self.spark, USER_ITEM_DAYS, self.history)
+        placed = place_users(tiles, self._levels(), every_days=1, num_buckets=self.num_parts)
+        make = pair_windows(self.config.features, as_of, 1, self.num_parts, top)
+        return write_made(placed, make, self._places("user_item", "user_category"))
 
-    def _make_events(self) -> Make:
-        as_of, top = (self.as_of, self.as_of), self.config.candidates.acted_on
-        return declared_windows(self.config.features, as_of, 1, self.num_parts, top)
+    def _write_users(self) -> dict[str, list[DataFile]]:
+        users = self.tables["users"]
+        user_days = self.lake.read(self.spark, USER_DAYS, self.history)
+        as_of = user_days.select("user_id").distinct().withColumn("ds", F.lit(self.as_of))
+        rows = make_user_features(user_days, as_of, self.config.features)
+        location = self._places("users")[users.name].location
+        return {users.name: write_files(rows, users, location, self.num_parts)}
+
+    def _write_events(self) -> dict[str, list[DataFile]]:
+        """The declared features, where there are any."""
+        features, as_of = self.config.features, (self.as_of, self.as_of)
+        declared = declared_tables(features, of_users=True)
+        if not declared:
+            return {}
+        history = declared_history(features, self.history[0], as_of)
+        tiles = self.lake.read(self.spark, event_days(self.config), history)
+        placed = place_events(tiles, self._levels(), every_days=1, num_buckets=self.num_parts)
+        make = declared_windows(features, as_of, 1, self.num_parts, self.config.candidates.acted_on)
+        return write_made(placed, make, self._places(*(f"{entity}_event" for entity in declared)))
+
+    def _levels(self) -> DataFrame:
+        return item_levels(self.lake.read(self.spark, ITEMS))
+
+    def _places(self, *views: str) -> dict[str, Place]:
+        tables = [self.tables[view] for view in views]
+        return {table.name: place_of(table, self.folder) for table in tables}
 
 
 def score_users(
