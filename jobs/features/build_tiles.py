@@ -6,15 +6,16 @@ All sums are integers, so that adding tiles in any order gives the same features
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.features.event_tiles import declared_types, event_days, make_event_days
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
-from jobs.lake.days import days_to_build
+from jobs.lake.days import days_to_build, merge_ranges
 from jobs.lake.lake import Lake
-from jobs.lake.spark import start_spark
+from jobs.lake.spark import run_together, start_spark
 from jobs.logs.tables import EVENTS
 from jobs.stage import RowCounts, Run, stage_main
 
@@ -79,17 +80,27 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
     spark, first_day = start_spark(run.runtime), run.scenario.logs.first_day
     digest = run.scenario.digest("logs")
     counts = {table.name: 0 for table in (USER_ITEM_DAYS, USER_DAYS, ITEM_DAYS)}
-    for days in days_to_build((first_day, run.date), lake.built_days(ITEM_DAYS, digest)):
+    # Both tables that are made last say which days are built: one of them may have been committed alone.
+    missing = [
+        days
+        for table in (USER_DAYS, ITEM_DAYS)
+        for days in days_to_build((first_day, run.date), lake.built_days(table, digest))
+    ]
+    for days in merge_ranges(missing):
         events = lake.read(spark, EVENTS, days)
         counts["user_item_days"] += lake.replace_days(
             make_user_item_days(events), USER_ITEM_DAYS, days, digest
         )
         firsts = find_first_purchases(lake.read(spark, USER_ITEM_DAYS, (first_day, days[1])))
         firsts = firsts.where(F.col("ds").between(*days)).cache()
-        counts["user_days"] += lake.replace_days(make_user_days(events, firsts), USER_DAYS, days, digest)
-        item_days = make_item_days(events, lake.read(spark, USER_ITEM_DAYS, days), firsts)
-        # The item days come last: their commit says that the days are built.
-        counts["item_days"] += lake.replace_days(item_days, ITEM_DAYS, days, digest)
+        sold = make_item_days(events, lake.read(spark, USER_ITEM_DAYS, days), firsts)
+        made = {USER_DAYS: make_user_days(events, firsts), ITEM_DAYS: sold}
+        writes = [
+            partial(lake.for_one_table().replace_days, rows, table, days, digest)
+            for table, rows in made.items()
+        ]
+        for table, count in zip(made, run_together(writes), strict=True):
+            counts[table.name] += count
         firsts.unpersist()
     if declared_types(run.scenario):
         counts["event_days"] = _build_event_days(run, lake)

@@ -1,15 +1,23 @@
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.features.build_tiles import (
+    build_tiles,
     find_first_purchases,
     make_item_days,
     make_user_days,
     make_user_item_days,
 )
+from jobs.features.tables import USER_DAYS
+from jobs.lake.lake import Lake
+from jobs.logs.tables import EVENTS
+from jobs.stage import make_run
+from tests.small_log import FIRST_DAY
 
 DAY = date(2017, 3, 1)
 EVENT = {
@@ -103,3 +111,25 @@ def test_an_empty_day_has_no_tiles(spark: SparkSession) -> None:
 
     assert make_user_days(none, firsts).isEmpty()
     assert make_item_days(none, pairs, firsts).isEmpty()
+
+
+def test_days_that_one_table_lacks_are_built_again(
+    spark: SparkSession, lake: Lake, small_scenario: Path
+) -> None:
+    """As after a run that died when one of the two tables had been committed."""
+    run = make_run(str(small_scenario), FIRST_DAY + timedelta(2), "r")
+    bought = [{**EVENT, "ds": FIRST_DAY + timedelta(day), "event_id": str(day)} for day in range(3)]
+    types = ("ds date, user_id string, item_id string, event_type string, request_id string, quantity long, "
+             "value long, discount long, event_id string")  # fmt: skip
+    rows = spark.createDataFrame([tuple(row.values()) for row in bought], types)
+    names = [field.name for field in EVENTS.spark_schema() if field.name not in rows.columns]
+    nulls = {name: F.lit(None).cast(EVENTS.spark_schema()[name].dataType) for name in names}
+    lake.replace_days(rows.withColumns(nulls), EVENTS, (FIRST_DAY, run.date))
+    build_tiles(run, lake)
+    lake.forget_days(USER_DAYS, [(FIRST_DAY, run.date)])
+    lake.commit(USER_DAYS, (FIRST_DAY, run.date), [])
+
+    counts = build_tiles(run, lake)
+
+    assert counts == {"user_item_days": 3, "user_days": 3, "item_days": 3}
+    assert lake.read_arrow(USER_DAYS)["ds"].to_pylist() == [row["ds"] for row in bought]
