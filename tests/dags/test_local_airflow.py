@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,28 +71,57 @@ def unpause_nightly(home: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def create_backfill(home: Path, scenario: str, *options: str) -> None:
-    """Asks for DAYS, as soon as Airflow lets it: an earlier backfill ends a while after its last run."""
+@contextmanager
+def suspended(starter: subprocess.Popen[str]) -> Iterator[None]:
+    """Lets all of Airflow stand still.
+
+    A backfill that is created while the scheduler writes may find SQLite locked, and stays half-created.
+    """
+    parts = psutil.Process(starter.pid).children(recursive=True)
+    for part in parts:
+        with suppress(psutil.NoSuchProcess):
+            part.suspend()
+    try:
+        yield
+    finally:
+        for part in parts:
+            with suppress(psutil.NoSuchProcess):
+                part.resume()
+
+
+def create_backfill(starter: subprocess.Popen[str], home: Path, scenario: str, *options: str) -> None:
+    """Asks for DAYS, once Airflow has closed the backfill before, a while after its last run."""
+    wait_for("end of the backfill before", lambda: not open_backfills(home), timeout_seconds=120)
     days = ["--from-date", DAYS[0], "--to-date", DAYS[-1], "--max-active-runs", "1"]
     command = ["backfill", "create", "--dag-id", "nightly", *days, *options]
     command += ["--dag-run-conf", json.dumps({"scenario": scenario})]
-    answers: list[subprocess.CompletedProcess[str]] = []
+    for _ in range(10):
+        with suspended(starter):
+            done = call_airflow(home, *command)
+        if done.returncode == 0:
+            return
+        assert not open_backfills(home), (
+            done.stdout + done.stderr
+        )  # else it stood still with the lock in hand
+        time.sleep(2)
+    raise AssertionError(done.stdout + done.stderr)
 
-    def is_accepted() -> bool:
-        answers.append(call_airflow(home, *command))
-        return answers[-1].returncode == 0
 
-    try:
-        wait_for("leave for a backfill", is_accepted, timeout_seconds=120)
-    except AssertionError:
-        raise AssertionError(answers[-1].stdout + answers[-1].stderr) from None
+def open_backfills(home: Path) -> int:
+    return int(ask_airflow(home, "SELECT count(*) FROM backfill WHERE completed_at IS NULL")[0][0])
 
 
 def run_states(home: Path) -> dict[str, str]:
-    """State of each backfilled run, by its day; from the database, for the airflow command takes its time."""
-    query = "SELECT date(logical_date), state FROM dag_run WHERE run_type = 'backfill'"
+    """State of each backfilled run, by its day."""
+    return dict(
+        ask_airflow(home, "SELECT date(logical_date), state FROM dag_run WHERE run_type = 'backfill'")
+    )
+
+
+def ask_airflow(home: Path, query: str) -> list[tuple[Any, ...]]:
+    """From its database, for the airflow command takes its time."""
     with closing(sqlite3.connect(f"file:{home}/airflow/airflow.db?mode=ro", uri=True)) as database:
-        return dict(database.execute(query).fetchall())
+        return database.execute(query).fetchall()
 
 
 def read_published(scenario: str, home: Path) -> dict[str, str]:
@@ -127,13 +156,13 @@ def test_stopping_leaves_no_process_while_spark_runs(home: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(5400)
 def test_nights_by_airflow_once_more_and_by_hand_have_equal_content(home: Path, scenario: str) -> None:
-    with local_airflow():
+    with local_airflow() as starter:
         unpause_nightly(home)
-        create_backfill(home, scenario)
+        create_backfill(starter, home, scenario)
         wait_for("end of the backfill", lambda: ended(home), timeout_seconds=2400)
         first_states, first_content = run_states(home), read_published(scenario, home)
 
-        create_backfill(home, scenario, "--reprocess-behavior", "completed")
+        create_backfill(starter, home, scenario, "--reprocess-behavior", "completed")
         wait_for("end of the second backfill", lambda: ended(home), timeout_seconds=2400)
         second_states, second_content = run_states(home), read_published(scenario, home)
 
