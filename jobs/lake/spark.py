@@ -31,7 +31,6 @@ def start_spark(runtime: RuntimeConfig) -> SparkSession:
             "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647",  # a bound is measured row by row
             "spark.sql.legacy.parquet.nanosAsLong": "true",  # pandas writes nanoseconds, Spark has none
             "spark.ui.showConsoleProgress": "false",
-            "spark.scheduler.mode": "FAIR",  # between the pools of `run_together`
             "spark.log.level": "ERROR",
             **runtime.spark_settings,
         }
@@ -57,16 +56,7 @@ def _end_jvm() -> None:
 
 
 def run_together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Runs independent Spark jobs side by side; their results in order, or the first error once all ended.
-
-    Each has a pool of its own, so that a small job need not wait for all tasks of a large one.
-    """
+    """Runs independent Spark jobs side by side; their results in order, or the first error once all ended."""
     with ThreadPoolExecutor(_JOBS_AT_ONCE) as threads:
-        futures = [threads.submit(_run_in_pool, f"job-{number}", job) for number, job in enumerate(jobs)]
+        futures = [threads.submit(job) for job in jobs]
     return [future.result() for future in futures]
-
-
-def _run_in_pool(name: str, job: Callable[[], Result]) -> Result:
-    if context := SparkContext._active_spark_context:
-        context.setLocalProperty("spark.scheduler.pool", name)
-    return job()

@@ -4,7 +4,6 @@ import time
 
 import psutil
 import pytest
-from pyspark.sql import SparkSession
 
 from jobs.lake.spark import run_together
 
@@ -22,15 +21,6 @@ def test_the_jvm_ends_with_the_process_that_started_it() -> None:
     ended = subprocess.run([sys.executable, "-c", START], stdout=subprocess.PIPE, text=True, check=True)
 
     assert not psutil.pid_exists(int(ended.stdout.split()[-1]))
-
-
-def test_jobs_side_by_side_have_pools_of_their_own(spark: SparkSession) -> None:
-    def read_pool() -> str | None:
-        return spark.sparkContext.getLocalProperty("spark.scheduler.pool")
-
-    assert run_together([read_pool, read_pool]) == ["job-0", "job-1"]
-    assert read_pool() is None
-    assert spark.sparkContext.getConf().get("spark.scheduler.mode") == "FAIR"
 
 
 def test_the_first_error_of_jobs_side_by_side_comes_once_all_have_ended() -> None:
