@@ -14,8 +14,8 @@ from jobs.config import RuntimeConfig
 
 Result = TypeVar("Result")
 
-# Some jobs fill the cores while others plan, compile, commit or wait for their last task.
-_JOBS_AT_ONCE = 4
+# Two jobs fill the cores while one of them plans, commits or waits for its last task.
+_JOBS_AT_ONCE = 2
 
 
 def start_spark(runtime: RuntimeConfig) -> SparkSession:
