@@ -12,7 +12,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, ValidationException
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import (
     AlwaysTrue,
     And,
@@ -74,10 +74,7 @@ class Lake:
         identifier = (self.scenario, table.name)
         schema = table.arrow_schema()
         if not self.catalog.table_exists(identifier):
-            self._create_namespace()
-            create = self.catalog.create_table_transaction
-            with create(identifier, schema) as creation, creation.update_spec() as spec:
-                spec.add_identity("ds")
+            self._create(identifier, schema)
         loaded = self.catalog.load_table(identifier)
         if set(schema.names) - {column.name for column in loaded.schema().fields}:
             with loaded.update_schema() as update:
@@ -263,18 +260,24 @@ class Lake:
         inputs = json.dumps(self.inputs, sort_keys=True)
         return {f"nightshelf.{name}": value for name, value in {**self.lineage, "inputs": inputs}.items()}
 
-    def _create_namespace(self) -> None:
-        try:
-            self.catalog.create_namespace(self.scenario)
-        except NamespaceAlreadyExistsError:
-            logger.debug("namespace %s exists", self.scenario)
+    def _create(self, identifier: tuple[str, str], schema: pa.Schema) -> None:
+        with self._one_at_a_time(f"{self.scenario}.create"):  # the catalog looks, and inserts without a lock
+            if self.catalog.table_exists(identifier):
+                return
+            self.catalog.create_namespace_if_not_exists(self.scenario)
+            create = self.catalog.create_table_transaction
+            with create(identifier, schema) as creation, creation.update_spec() as spec:
+                spec.add_identity("ds")
+
+    def _one_writer(self, table: Table) -> AbstractContextManager[None]:
+        """Writers of one home commit in turn: SQLite has no queue, and properties no conflict check."""
+        return self._one_at_a_time(f"{self.scenario}.{table.name}.commit")
 
     @contextmanager
-    def _one_writer(self, table: Table) -> Iterator[None]:
-        """Writers of one home commit in turn: SQLite has no queue, and properties no conflict check."""
+    def _one_at_a_time(self, name: str) -> Iterator[None]:
         folder = self.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{self.scenario}.{table.name}.commit").open("w") as lock:
+        with (folder / name).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

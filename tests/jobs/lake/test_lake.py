@@ -1,7 +1,9 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 
 import duckdb
 import polars as pl
@@ -130,6 +132,22 @@ def test_of_two_writers_of_one_day_the_rows_of_one_remain(
         writer.join()
 
     assert content(lake) in ([(DAY, "a", 1), (DAY, "b", 1)], [(DAY, "a", 2), (DAY, "b", 2)])
+
+
+def test_the_first_tables_of_a_home_can_be_created_at_once(lake: Lake) -> None:
+    num_tables = 8
+    tables = [replace(VISITS, name=f"visits_{n}") for n in range(num_tables)] * 2  # each of them twice
+    start = Barrier(len(tables))
+
+    def create(table: Table) -> str:
+        start.wait()
+        return lake.load(table).name()[1]
+
+    with ThreadPoolExecutor(len(tables)) as threads:
+        created = list(threads.map(create, tables))
+
+    assert created == [table.name for table in tables]
+    assert all(len(lake.load(table).spec().fields) == 1 for table in tables)
 
 
 def test_equal_rows_give_equal_files_on_any_number_of_partitions(
