@@ -14,8 +14,8 @@ from jobs.config import RuntimeConfig
 
 Result = TypeVar("Result")
 
-# Two jobs fill the cores while one of them plans, commits or waits for its last task.
-_JOBS_AT_ONCE = 2
+# More than there are cores: some plan, commit or wait for their last task while others compute.
+_JOBS_AT_ONCE = 4
 
 
 def start_spark(runtime: RuntimeConfig) -> SparkSession:
