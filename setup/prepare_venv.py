@@ -25,6 +25,7 @@ from setup.install_packages import (
 REPO = Path(__file__).resolve().parents[1]
 VENV = REPO / ".venv"
 STAMP = VENV / "setup-stamp"
+CLASS_ARCHIVE = VENV / "spark-classes.jsa"
 LOCK = REPO / "requirements.lock"
 PYPROJECT = REPO / "pyproject.toml"
 
@@ -37,8 +38,9 @@ def main() -> int:
         ensure_java()
         if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == wanted_stamp() and venv_runs():
             logger.info("Set up already: .venv holds what requirements.lock names.")
-            return 0
-        prepare_venv()
+        else:
+            prepare_venv()
+        archive_classes()
     except (JavaError, PackageError) as error:
         logger.error("%s", error)
         return 1
@@ -48,6 +50,7 @@ def main() -> int:
 def prepare_venv() -> None:
     started = time.monotonic()
     STAMP.unlink(missing_ok=True)
+    CLASS_ARCHIVE.unlink(missing_ok=True)
     if not venv_runs():
         logger.info("Making .venv with Python %s", sys.version.split()[0])
         shutil.rmtree(VENV, ignore_errors=True)
@@ -61,6 +64,17 @@ def prepare_venv() -> None:
     check_packages(pip)
     STAMP.write_text(wanted_stamp(), encoding="utf-8")
     logger.info("Set up in %.0f s; .venv/bin/nightshelf doctor checks the rest.", time.monotonic() - started)
+
+
+def archive_classes() -> None:
+    """Writes what makes Spark start faster (jobs/lake/class_archive.py); nothing depends on it."""
+    if CLASS_ARCHIVE.is_file():
+        return
+    logger.info("Running a first Spark job, and keeping the classes that it loads for a faster start")
+    command = [str(VENV / "bin" / "python"), "-m", "jobs.lake.class_archive"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    if done.returncode:
+        logger.warning("It failed; Spark starts as slowly as it does elsewhere:\n%s", done.stderr[-2000:])
 
 
 def venv_runs() -> bool:
