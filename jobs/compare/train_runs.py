@@ -16,7 +16,8 @@ from jobs.compare.combinations import Combination, model_of
 from jobs.compare.judge_run import RESULT, judge_run, read_result
 from jobs.exit_codes import RunHeldError
 from jobs.lake.lake import Lake
-from jobs.learn.train_model import launch_training, make_spec
+from jobs.learn.launch import launch_training
+from jobs.learn.train_model import make_spec
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
 from mtl_model.config import TrainSpec

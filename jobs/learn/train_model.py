@@ -6,9 +6,7 @@ its weights, so that the same inputs give the same version. Needs no Spark.
 
 import hashlib
 import logging
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +20,7 @@ from pyiceberg.expressions import EqualTo
 from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake, local_path
+from jobs.learn.launch import launch_training
 from jobs.learn.leaks import refuse_leaks
 from jobs.learn.model_inputs import measure_numbers, sample_rows, write_vocabularies
 from jobs.learn.registry import model_to_carry_on
@@ -160,14 +159,6 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     }
     lake.append(MODEL_RUNS, [record], replacing={"run_id": run.run_id})
     return {"training examples": example_count}
-
-
-def launch_training(run: Run, spec_file: Path) -> None:
-    arguments = run.runtime.torchrun_arguments or ("--standalone",)
-    processes = str(run.scenario.model.training.num_processes)
-    command = [sys.executable, "-m", "torch.distributed.run", *arguments, "--nproc-per-node", processes,
-               "-m", "mtl_model.training.train", "--spec", str(spec_file)]  # fmt: skip
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def _name_version(folder: Path, run: Run) -> str:
