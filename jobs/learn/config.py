@@ -29,11 +29,14 @@ class WarmStartConfig(StrictModel):
 class LearnConfig(StrictModel):
     """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once.
 
+    The campaigns that closed in the newest `campaign_validation_days` judge the task `coupon`: campaigns last
+    for weeks, and few close in the days of the others. They are refitted on likewise.
     The `calibration_days` before them calibrate the tasks whose `calibration` names a method.
     A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
     """
 
     validation_days: PositiveInt
+    campaign_validation_days: NonNegativeInt = 0
     calibration_days: NonNegativeInt = 0
     refit: bool
     warm_start: WarmStartConfig | None = None

@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyiceberg.expressions import EqualTo
-
-from jobs.examples.tables import examples
-from jobs.lake.lake import Lake, local_path
+from jobs.lake.lake import Lake
 from jobs.learn.config import PromotionRule
 from jobs.learn.registry import model_of_run, serving_model
 from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
-from jobs.learn.train_model import models_folder
+from jobs.learn.train_model import models_folder, validation_files
+from jobs.learn.training_days import plan_days
 from jobs.stage import RowCounts, Run, stage_main
 from mtl_model.evaluation.config import ALL_ROWS
 
@@ -94,7 +92,7 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
     serving = serving_model(lake, run.date, but_run=run.run_id)
     judged = None
     if serving and serving["model_version"] != version:
-        judged = _judge_serving(run, lake, serving, model)
+        judged = _judge_serving(run, lake, serving["model_version"])
         rows += metric_rows(run, serving["model_version"], "serving", judged)
     status, reason = decide(candidate, judged, run.scenario.learn.promotion)
     logger.info("%s %s: %s", version, status, reason)
@@ -103,13 +101,11 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
     return {"task_metrics": len(rows)}
 
 
-def _judge_serving(run: Run, lake: Lake, serving: Mapping[str, Any], model: Mapping[str, Any]) -> Metrics:
+def _judge_serving(run: Run, lake: Lake, version: str) -> Metrics:
     from mtl_model.evaluation.evaluate import evaluate  # torch: only where it is needed
 
-    days = (model["judged_from"], model["judged_to"])
-    files = lake.files(examples(run.scenario), days, where=EqualTo(term="from_candidates", value=True))
-    folder = models_folder(run) / serving["model_version"]
-    return evaluate(folder, [Path(local_path(path)) for path in files], weights="judged")
+    files = validation_files(run, lake, plan_days(run))
+    return evaluate(models_folder(run) / version, list(map(Path, files)), weights="judged")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,6 +46,11 @@ def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange |
     return [local_path(path) for path in files]
 
 
+def validation_files(run: Run, lake: Lake, days: TrainingDays) -> list[str]:
+    """Files of what judges tonight's models, the new one and the one that serves."""
+    return example_files(run, lake, days.validation, (days.campaigns_held_out_from, run.date))
+
+
 class EarlierModel(NamedTuple):
     """A model that tonight's carries on, and the days of its training."""
 
@@ -88,18 +93,19 @@ def make_spec(
         ValueError: if there are no examples to train on.
     """
     model, train, closed_from = run.scenario.model, days.train, run.scenario.logs.first_day
-    last_closed = days.held_out_from
+    held_out = days.campaigns_held_out_from
     if earlier:
-        train, closed_from = (_day_after(earlier.days.train[1]), days.train[1]), earlier.days.held_out_from
+        train = _day_after(earlier.days.train[1]), days.train[1]
+        closed_from = earlier.days.campaigns_held_out_from
         last_rate = {"learning_rate": model.training.final_learning_rate, "warmup_steps": 0, "epochs": 1}
         model = model.model_copy(update={"training": model.training.model_copy(update=last_rate)})
-    train_files = example_files(run, lake, train, (closed_from, _day_before(last_closed)))
+    train_files = example_files(run, lake, train, (closed_from, _day_before(held_out)))
     if not (train_files or earlier):
         raise ValueError(f"examples has no rows for {train[0]} to {train[1]}: run build_examples first")
     final_files = (
-        example_files(run, lake, days.final, (last_closed, run.date)) if run.scenario.learn.refit else []
+        example_files(run, lake, days.final, (held_out, run.date)) if run.scenario.learn.refit else []
     )
-    validation = example_files(run, lake, days.validation)
+    validation = validation_files(run, lake, days)
     calibration = example_files(run, lake, days.calibration) if days.calibration else []
     today = (run.date, run.date)
     return TrainSpec(

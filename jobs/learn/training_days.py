@@ -12,13 +12,15 @@ from jobs.stage import Run
 class TrainingDays:
     """Anchor days, inclusive: `train`, a gap of one label window, `calibration` if any, `validation`.
 
-    `final` is for the refit: all after `train`.
+    `final` is for the refit: all after `train`. Campaigns that closed from `campaigns_held_out_from` on judge
+    and refit, those before it train.
     """
 
     train: DayRange
     calibration: DayRange | None
     validation: DayRange
     final: DayRange
+    campaigns_held_out_from: date
 
     @property
     def held_out_from(self) -> date:
@@ -47,4 +49,7 @@ def plan_days(run: Run) -> TrainingDays:
         calibration=(held_out_from, validation_first - timedelta(days=1)) if learn.calibration_days else None,
         validation=(validation_first, last),
         final=(train_last + timedelta(days=1), last),
+        campaigns_held_out_from=min(
+            held_out_from, run.date - timedelta(days=learn.campaign_validation_days - 1)
+        ),
     )

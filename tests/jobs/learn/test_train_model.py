@@ -41,6 +41,19 @@ def write_examples(spark: SparkSession, lake: Lake, run: Run, days: Sequence[dat
     lake.replace_days(with_nulls, table, (min(days), max(days)))
 
 
+def write_campaigns(spark: SparkSession, lake: Lake, run: Run, ages: Sequence[int]) -> None:
+    """One member of each campaign, which closed so many days before the run date."""
+    closed = [(DAY - timedelta(age), "u0", f"closed {age}") for age in ages]
+    members = spark.createDataFrame(closed, "ds date, user_id string, campaign_id string")
+    table = campaign_examples(run.scenario)
+    lake.replace_days(finish_campaigns(members, table), table, (DAY - timedelta(max(ages)), DAY))
+
+
+def campaigns_of(files: Iterable[Path | str]) -> set[str]:
+    names = {name for path in files for name in pq.read_table(path, columns=["campaign_id"])[0].to_pylist()}
+    return names - {None}
+
+
 def days_of(files: Iterable[Path | str]) -> set[date]:
     return {day for path in files for day in pq.read_table(path, partitioning=None)["ds"].to_pylist()}
 
@@ -50,10 +63,7 @@ def test_training_reads_candidates_of_its_anchors_and_campaigns_that_closed(
 ) -> None:
     first, last = DAY - timedelta(9), DAY - timedelta(8)
     write_examples(spark, lake, run, (first - timedelta(1), first, last, last + timedelta(1)))
-    closed = [(DAY - timedelta(age), "u0", f"closed {age}") for age in (0, 1, 2)]
-    members = spark.createDataFrame(closed, "ds date, user_id string, campaign_id string")
-    table = campaign_examples(run.scenario)
-    lake.replace_days(finish_campaigns(members, table), table, (closed[-1][0], DAY))
+    write_campaigns(spark, lake, run, ages=(0, 1, 2))
 
     files = example_files(run, lake, (first, last), (DAY - timedelta(9), DAY - timedelta(1)))
 
@@ -68,6 +78,26 @@ def test_training_reads_candidates_of_its_anchors_and_campaigns_that_closed(
     assert all(row["from_candidates"] for row in of_items)
     written = lake.read_arrow(examples(run.scenario))
     assert written["from_candidates"].to_pylist().count(False) == 4 * 10  # they stay in the table
+
+
+def test_the_newest_campaigns_judge_before_they_are_refitted_on(
+    spark: SparkSession, lake: Lake, run: Run, earlier: Run, tmp_path: Path
+) -> None:
+    days = plan_days(run)
+    write_examples(spark, lake, run, [days.train[1], days.validation[0]])
+    write_campaigns(spark, lake, run, ages=(0, 34, 35, 37, 38))
+
+    afresh = make_spec(run, lake, days, tmp_path)
+    carried_on = make_spec(run, lake, days, tmp_path, find_earlier_model(run, lake))
+
+    newest = {"closed 0", "closed 34"}
+    assert campaigns_of(afresh.train_files) == {"closed 35", "closed 37", "closed 38"}
+    for spec in (afresh, carried_on):
+        assert campaigns_of(spec.validation_files) == campaigns_of(spec.final_files) == newest
+    assert campaigns_of(carried_on.train_files) == {
+        "closed 35",
+        "closed 37",
+    }  # 38 trained the model of three days ago
 
 
 def test_training_without_examples_names_the_stage_to_run(lake: Lake, run: Run, tmp_path: Path) -> None:
