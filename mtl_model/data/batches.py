@@ -73,8 +73,6 @@ def _pools(tables: Iterable[pa.Table], encoder: Encoder) -> Iterator[list[Batch]
 
 
 def _empty_table(encoder: Encoder) -> pa.Table:
-    multilabel = {task.label for task in encoder.tasks if task.head == "multilabel"}
-    types = {
-        name: pa.list_(pa.int8()) if name in multilabel else pa.null() for name in encoder.training_columns
-    }
+    types = dict.fromkeys(encoder.training_columns, pa.null())
+    types |= {task.label: pa.list_(pa.int8()) for task in encoder.tasks if task.head == "multilabel"}
     return pa.schema(types.items()).empty_table()
