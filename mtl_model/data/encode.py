@@ -47,6 +47,11 @@ class Batch(NamedTuple):
     def take(self, rows: slice | Tensor) -> "Batch":
         return Batch(*(tensor[rows] for tensor in self))
 
+    def shuffle(self, order: Tensor) -> "Batch":
+        """Copies the rows in this order; by numpy, which takes rows several times faster than torch."""
+        rows = order.numpy()
+        return Batch(*(torch.from_numpy(tensor.numpy().take(rows, axis=0)) for tensor in self))
+
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
