@@ -66,7 +66,7 @@ SINGLE_LABEL_HEADS: dict[str, type[SingleLabelHead]] = {
     "zero_inflated_lognormal": ZeroInflatedLognormalHead,
     "regression": RegressionHead,
 }
-FACTOR_SCALES = {"binary": 2.0, "multilabel": 2.0}  # log odds; a logistic's slope at unit deviation is 1.8
+FACTOR_SCALES = {"binary": 1.5, "multilabel": 1.5}  # log odds are wider than labels
 CLASS_HEADS: dict[str, type[ClassHead]] = {"ordinal": OrdinalHead, "multiclass": MulticlassHead}
 
 

@@ -46,7 +46,7 @@ class Factorization(nn.Module):
         return torch.cat([products, biases], dim=-1), squares
 
     def init_head(self, weight: Tensor, task: int, scale: float) -> None:
-        """Lets a head (logits, H + D + T) begin with `scale` times the products' sum and its task's biases."""
+        """Lets a head (logits, H + D + T) begin with `scale` times the products and its task's biases."""
         own = torch.zeros(self.output_dim)
         own[: self.num_factors] = scale
         own[self.num_factors + task] = scale

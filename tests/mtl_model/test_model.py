@@ -68,5 +68,5 @@ def test_factors_feed_the_heads_and_their_squares_the_losses_while_training(
     assert set(logits) - set(served) == {f"{task.name}.penalty" for task in config.tasks}
     before = torch.cat([user[3, :3] - 1.0, user[3, 3:], item[2]])
     torch.testing.assert_close(logits["coupon.penalty"][0], 0.5 * before.square().sum())
-    torch.testing.assert_close(moved["purchase"][0] - served["purchase"][0], 2 * item[2, :3].sum()[None])
+    torch.testing.assert_close(moved["purchase"][0] - served["purchase"][0], 1.5 * item[2, :3].sum()[None])
     assert torch.equal(moved["purchase"][1], served["purchase"][1])
