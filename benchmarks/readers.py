@@ -16,6 +16,9 @@ from benchmarks.workload import Workload
 NUM_ROUNDS = 5
 STEPS_OF_TRAINING = 32  # a pool of the shuffling: reading comes in bursts
 STEPS_OF_READING = 128
+NETWORK = Workload(  # as large as that of conf/grocery.yaml: the smaller the network, the more reading costs
+    "mmoe", num_ids=1_000_000, batch_size=4096, num_experts=4, hidden_dims=(64, 32), tower_dim=16
+)
 COMPARISONS = {
     "arrow / frozen batch": ("train by arrow", "train frozen", STEPS_OF_TRAINING),
     "petastorm / frozen batch": ("train by petastorm", "train frozen", STEPS_OF_TRAINING),
@@ -47,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)
-    workload = Workload("mmoe", num_ids=1_000_000, batch_size=4096)
-    if arguments.quick:
-        workload = Workload("mmoe", num_ids=10_000, batch_size=256)
+    workload = NETWORK._replace(num_ids=10_000, batch_size=256) if arguments.quick else NETWORK
     for name in arguments.only or COMPARISONS:
         compare(name, workload, 1 if arguments.quick else NUM_ROUNDS)
 
