@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.workload import TASKS, Rows, Workload, make_batches
 from mtl_model.config import TrainSpec
-from mtl_model.data.encode import FIRST_KNOWN_ROW, Batch
+from mtl_model.data.encode import Batch
+from mtl_model.data.id_rows import FIRST_KNOWN_ROW
 from mtl_model.training.process_group import join_process_group
 from mtl_model.training.train import Trainer
 

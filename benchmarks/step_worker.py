@@ -16,9 +16,14 @@ from benchmarks.workload import Workload
 
 TakeSteps = Callable[[int], None]
 CONTESTANTS = {
-    "nightshelf": "benchmarks.nightshelf_steps",
-    "torch-rechub": "benchmarks.torch_rechub_steps",
-    "deepctr-torch": "benchmarks.deepctr_torch_steps",
+    "nightshelf": ("benchmarks.nightshelf_steps", "prepare"),
+    "torch-rechub": ("benchmarks.torch_rechub_steps", "prepare"),
+    "deepctr-torch": ("benchmarks.deepctr_torch_steps", "prepare"),
+    "train frozen": ("benchmarks.reader_steps", "train_frozen"),
+    "train by arrow": ("benchmarks.reader_steps", "train_by_arrow"),
+    "train by petastorm": ("benchmarks.reader_steps", "train_by_petastorm"),
+    "read by arrow": ("benchmarks.reader_steps", "read_by_arrow"),
+    "scan": ("benchmarks.reader_steps", "scan"),
 }
 
 
@@ -27,8 +32,9 @@ def main(contestant: str, num_threads: str, workload_json: str) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a rival prints is no answer
     workload = json.loads(workload_json)
     workload["hidden_dims"] = tuple(workload["hidden_dims"])
-    module = importlib.import_module(CONTESTANTS[contestant])
-    prepared: AbstractContextManager[TakeSteps] = module.prepare(Workload(**workload), int(num_threads))
+    module, function = CONTESTANTS[contestant]
+    prepare = getattr(importlib.import_module(module), function)
+    prepared: AbstractContextManager[TakeSteps] = prepare(Workload(**workload), int(num_threads))
     with prepared as take_steps:
         for line in sys.stdin:
             started = time.perf_counter()

@@ -6,14 +6,11 @@ Light to import: neither torch nor pyspark, so that a scenario can be checked in
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -21,7 +18,19 @@ from pydantic import (
 )
 
 from mtl_model.balancing.config import BalancingConfig, PlainBalancingConfig
+from mtl_model.data.config import (
+    EmbeddedField,
+    HashedIdField,
+    IdListField,
+    InputField,
+    check_factors,
+    check_lists,
+)
+from mtl_model.data.config import IdField as IdField
+from mtl_model.data.config import NumericField as NumericField
+from mtl_model.data.config import NumericStatistics as NumericStatistics
 from mtl_model.evaluation.config import CalibrationMethod, SliceConfig, check_calibration
+from mtl_model.layers.config import FactorizationConfig
 from mtl_model.sharing.config import SharingConfig
 from mtl_model.strict_model import StrictModel as StrictModel
 from mtl_model.training.config import TrainingConfig as TrainingConfig
@@ -38,28 +47,6 @@ HeadName = Literal["binary", "zero_inflated_lognormal", "multilabel", "regressio
 CLASS_HEADS = frozenset({"ordinal", "multiclass"})
 EVENT_HEADS = frozenset({"binary", "zero_inflated_lognormal", "multilabel"})  # they have negatives
 WeightsName = Literal["model", "judged"]  # of a model folder: those that serve, those that were judged
-
-
-class IdField(StrictModel):
-    """A category with an embedding row per value seen at least `min_count` times in the training examples."""
-
-    kind: Literal["id"]
-    name: str
-    min_count: PositiveInt = 1
-    embedding_dim: PositiveInt | None = None
-
-
-class NumericField(StrictModel):
-    """A number, standardised (after a signed log1p if asked); `num_buckets` > 0 also embeds its quantile."""
-
-    kind: Literal["numeric"]
-    name: str
-    log1p: bool = False
-    num_buckets: NonNegativeInt = 0
-    embedding_dim: PositiveInt | None = None
-
-
-InputField = Annotated[IdField | NumericField, Field(discriminator="kind")]
 
 
 class TaskConfig(StrictModel):
@@ -107,6 +94,8 @@ class TaskConfig(StrictModel):
 class ModelConfig(StrictModel):
     """The joint model: fields -> embeddings and numbers -> sharing -> a tower and a head per task.
 
+    Fields of the `factorization` pass the sharing by: their products feed the heads.
+
     `balancing` works on losses that have their `loss_weight` already. Some methods undo any scale, and so
     `loss_weight` too: imtl_g, nash_mtl and famo at once, uncertainty, imtl_l and gradnorm as they learn.
     """
@@ -114,6 +103,7 @@ class ModelConfig(StrictModel):
     embedding_dim: PositiveInt
     fields: Annotated[tuple[InputField, ...], Field(min_length=1)]
     sharing: SharingConfig
+    factorization: FactorizationConfig | None = None
     tower_hidden_dims: tuple[PositiveInt, ...]
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
@@ -130,14 +120,47 @@ class ModelConfig(StrictModel):
         return tuple(field for field in self.fields if isinstance(field, NumericField))
 
     @property
+    def hashed_fields(self) -> tuple[HashedIdField, ...]:
+        return tuple(field for field in self.fields if isinstance(field, HashedIdField))
+
+    @property
+    def list_fields(self) -> tuple[IdListField, ...]:
+        return tuple(field for field in self.fields if isinstance(field, IdListField))
+
+    @property
+    def vocabulary_fields(self) -> tuple[IdField | IdListField, ...]:
+        """The fields with a vocabulary of their own."""
+        return (*self.id_fields, *(field for field in self.list_fields if field.shares is None))
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The feature columns that the model reads."""
         return tuple(field.name for field in self.fields)
 
     @property
-    def embedded_fields(self) -> tuple[IdField | NumericField, ...]:
-        """The fields with an embedding, in the order of their slots."""
-        return (*self.id_fields, *(field for field in self.numeric_fields if field.num_buckets))
+    def scalar_slot_fields(self) -> tuple[IdField | HashedIdField | NumericField, ...]:
+        """The fields with one embedding row per example, in the order of their slots."""
+        bucketed = (field for field in self.numeric_fields if field.num_buckets)
+        return (*self.id_fields, *self.hashed_fields, *bucketed)
+
+    @property
+    def embedded_fields(self) -> tuple[EmbeddedField, ...]:
+        """The fields with embeddings of their own, in the order of their slots: lists come last."""
+        return (*self.scalar_slot_fields, *(field for field in self.list_fields if field.shares is None))
+
+    def slot_of(self, name: str) -> int:
+        """The slot of an embedded field, or of the one that a list shares."""
+        shared = {field.name: field.shares for field in self.list_fields if field.shares is not None}
+        return [field.name for field in self.embedded_fields].index(shared.get(name, name))
+
+    @property
+    def factored_fields(self) -> tuple[str, ...]:
+        return tuple(name for side in self.factorization.sides for name in side) if self.factorization else ()
+
+    def embedding_dim_of(self, field: EmbeddedField) -> int:
+        if self.factorization and field.name in self.factored_fields:
+            return self.factorization.num_factors + len(self.tasks)  # and a bias per task
+        return field.embedding_dim or self.embedding_dim
 
     @property
     def parents(self) -> dict[str, str]:
@@ -155,6 +178,8 @@ class ModelConfig(StrictModel):
         leaked = sorted({task.label for task in self.tasks} & set(self.columns))
         if leaked:
             raise ValueError(f"labels must not be among the fields, or the model reads the answer: {leaked}")
+        check_lists(self.list_fields, self.id_fields, self.embedding_dim)
+        check_factors(self.factored_fields, self.embedded_fields, self.list_fields)
         _check_dependencies(self.tasks)
         if self.sharing.is_funnel and not self.parents:
             raise ValueError(f"sharing {self.sharing.name} needs tasks joined by depends_on, found none")
@@ -167,26 +192,6 @@ class ModelConfig(StrictModel):
             [task.name for task in self.tasks], [field.name for field in self.embedded_fields]
         )
         return self
-
-
-class NumericStatistics(StrictModel):
-    """What the training examples say about a number; nulls left out.
-
-    `mean` and `std` are of the value as the model sees it (after sign(x) * log1p(|x|) if the field says so),
-    `boundaries` are of the raw value, strictly increasing: a value has bucket 1 + the number of boundaries
-    below it; bucket 0 is for a missing value.
-    """
-
-    mean: float
-    std: NonNegativeFloat
-    boundaries: tuple[float, ...] = ()
-
-    @field_validator("boundaries")
-    @classmethod
-    def check_boundaries(cls, boundaries: tuple[float, ...]) -> tuple[float, ...]:
-        if any(low >= high for low, high in pairwise(boundaries)):
-            raise ValueError(f"boundaries must be strictly increasing, got {list(boundaries)}")
-        return boundaries
 
 
 class DataSpec(StrictModel):
@@ -233,7 +238,9 @@ class TrainSpec(DataSpec):
     def check_rules(self) -> Self:
         if not (self.train_files or (self.warm_start and self.final_files)):
             raise ValueError("train_files are empty: only a warm start with final_files can do without")
-        _refuse_difference("vocabularies", self.vocabularies, (field.name for field in self.model.id_fields))
+        _refuse_difference(
+            "vocabularies", self.vocabularies, (field.name for field in self.model.vocabulary_fields)
+        )
         _refuse_difference(
             "numeric_statistics", self.numeric_statistics, (field.name for field in self.model.numeric_fields)
         )

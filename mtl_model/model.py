@@ -1,9 +1,9 @@
 """The joint model: fields -> embeddings and numbers -> sharing -> a tower and a head per task.
 
-Shapes: B = batch, S = embedded slots, N = numbers, H = sharing output dim.
+Shapes: B = batch, S = scalar slots, P = lengths of all lists together, N = numbers, H = sharing output dim.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -18,7 +18,9 @@ from mtl_model.heads.ordinal import OrdinalHead
 from mtl_model.heads.regression import RegressionHead
 from mtl_model.heads.zero_inflated_lognormal import ZeroInflatedLognormalHead
 from mtl_model.layers.embedding import FusedEmbedding
+from mtl_model.layers.factorization import Factorization, FactorSlot
 from mtl_model.layers.mlp import MLP
+from mtl_model.layers.pooled_lists import ListSlot, PooledList
 from mtl_model.sharing.aitm import AITM
 from mtl_model.sharing.config import SingleTaskConfig, STEMConfig
 from mtl_model.sharing.cross_stitch import CrossStitch
@@ -64,6 +66,7 @@ SINGLE_LABEL_HEADS: dict[str, type[SingleLabelHead]] = {
     "zero_inflated_lognormal": ZeroInflatedLognormalHead,
     "regression": RegressionHead,
 }
+FACTOR_SCALES = {"binary": 1.5, "multilabel": 1.5}  # log odds are wider than labels
 CLASS_HEADS: dict[str, type[ClassHead]] = {"ordinal": OrdinalHead, "multiclass": MulticlassHead}
 
 
@@ -71,26 +74,50 @@ class JointModel(nn.Module):
     def __init__(
         self,
         embedding: FusedEmbedding,
+        lists: Sequence[PooledList],
         sharing: Sharing,
         towers: Mapping[str, MLP],
         heads: Mapping[str, Head],
+        factorization: Factorization | None = None,
+        penalty_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.embedding = embedding
+        self.lists = nn.ModuleList(lists)
         self.sharing = sharing
         self.towers = nn.ModuleDict(towers)
         self.heads = nn.ModuleDict(heads)
+        self.factorization, self.penalty_weight = factorization, penalty_weight
 
     def head(self, task: str) -> Head:
         return cast(Head, self.heads[task])
 
     def forward(self, ids: Tensor, numbers: Tensor) -> dict[str, Tensor]:
-        """Maps ids (B, S) and numbers (B, N) to logits per task, each (B, its head's width)."""
+        """Maps ids (B, S + P) and numbers (B, N) to logits per task, each (B, its head's width).
+
+        While training also "<task>.penalty" (B,) per task, where the model has a factorisation.
+        """
         if self.embedding.num_copies > 1:
             numbers = numbers.expand(self.embedding.num_copies, -1, -1)
-        hidden = self.sharing(torch.cat([*self.embedding(ids), numbers], dim=-1))
-        logits = {task: head(self.towers[task](hidden[task])) for task, head in self.heads.items()}
-        return self.sharing.join_logits(hidden, logits)
+        pooled = [pool(ids, self.embedding) for pool in self.lists]
+        hidden = self.sharing(torch.cat([*self.embedding(ids), *pooled, numbers], dim=-1))
+        before_heads = {task: tower(hidden[task]) for task, tower in self.towers.items()}
+        penalties = {}
+        if self.factorization is not None:
+            factors, squares = (self._by_task(rows) for rows in self.factorization(ids, self.embedding))
+            before_heads = {
+                task: torch.cat([rows, factors[task]], dim=1) for task, rows in before_heads.items()
+            }
+            if self.training:
+                penalties = {f"{task}.penalty": self.penalty_weight * squares[task] for task in squares}
+        logits = {task: head(before_heads[task]) for task, head in self.heads.items()}
+        return self.sharing.join_logits(hidden, logits) | penalties
+
+    def _by_task(self, rows: Tensor) -> dict[str, Tensor]:
+        """Of rows (T, ...) with a copy per task each task's own, else the same for all."""
+        if self.embedding.num_copies == 1:
+            return dict.fromkeys(self.heads, rows)
+        return dict(zip(self.heads, rows, strict=False))
 
     def penalty(self) -> Tensor | float:
         """The part of the loss that depends on the weights alone."""
@@ -101,16 +128,52 @@ def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
     """The untrained model for the encoder's slots; its weights depend on `training.seed` alone."""
     torch.manual_seed(config.training.seed)
     sparse = config.training.embedding_optimizer == "rowwise_adagrad"
-    embedding = FusedEmbedding(encoder.slot_rows, encoder.slot_dims, _slot_copies(config), sparse)
-    sharing = _build_sharing(config, input_dim=embedding.output_dim + len(config.numeric_fields))
+    factored = {config.slot_of(name) for name in config.factored_fields}
+    apart = factored | set(range(encoder.num_scalar_slots, len(encoder.slot_rows)))
+    embedding = FusedEmbedding(encoder.slot_rows, encoder.slot_dims, _slot_copies(config), sparse, apart)
+    factorization = _build_factorization(config, encoder)
+    factors_dim = factorization.output_dim if factorization else 0
+    lists = _build_lists(config, encoder, embedding.num_copies)
+    input_dim = embedding.output_dim + sum(pool.output_dim for pool in lists) + len(config.numeric_fields)
+    sharing = _build_sharing(config, input_dim)
     towers = {
         task.name: MLP(sharing.output_dim, config.tower_hidden_dims, config.dropout) for task in config.tasks
     }
     heads = {
-        task.name: _build_head(task, towers[task.name].output_dim, encoder.label_slices[task.name])
+        task.name: _build_head(
+            task, towers[task.name].output_dim + factors_dim, encoder.label_slices[task.name]
+        )
         for task in config.tasks
     }
-    return JointModel(embedding, sharing, towers, heads)
+    if factorization:
+        for position, task in enumerate(config.tasks):
+            scale = FACTOR_SCALES.get(task.head, 1.0)
+            factorization.init_head(heads[task.name].linear.weight, position, scale)
+    penalty_weight = config.factorization.penalty if config.factorization else 0.0
+    return JointModel(embedding, lists, sharing, towers, heads, factorization, penalty_weight)
+
+
+def _build_factorization(config: ModelConfig, encoder: Encoder) -> Factorization | None:
+    if config.factorization is None:
+        return None
+    sides = [[_factor_slot(name, config, encoder) for name in side] for side in config.factorization.sides]
+    return Factorization(sides, config.factorization.num_factors, len(config.tasks))
+
+
+def _factor_slot(name: str, config: ModelConfig, encoder: Encoder) -> FactorSlot:
+    slot = config.slot_of(name)
+    return FactorSlot(slot, encoder.list_columns.get(name, slice(slot, slot + 1)))
+
+
+def _build_lists(config: ModelConfig, encoder: Encoder, num_copies: int) -> list[PooledList]:
+    lists = []
+    for field in config.list_fields:
+        if field.name in config.factored_fields:
+            continue
+        slot = config.slot_of(field.name)
+        of = ListSlot(slot, encoder.list_columns[field.name], encoder.slot_dims[slot], field.pooling)
+        lists.append(PooledList(of, num_copies, config.dropout))
+    return lists
 
 
 def _slot_copies(config: ModelConfig) -> list[int]:

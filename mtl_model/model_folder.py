@@ -42,7 +42,8 @@ def read_model(
         verify_manifest(folder)
     description = ModelDescription.model_validate_json((folder / "model.json").read_bytes())
     paths = {
-        field.name: folder / "vocabularies" / f"{field.name}.parquet" for field in description.model.id_fields
+        field.name: folder / "vocabularies" / f"{field.name}.parquet"
+        for field in description.model.vocabulary_fields
     }
     encoder = Encoder(description.model, description.data, read_vocabularies(paths))
     model = build_model(description.model, encoder)

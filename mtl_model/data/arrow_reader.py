@@ -51,7 +51,15 @@ def shard_rows(files: Sequence[Path], seed: int, epoch: int, num_ranks: int) -> 
 def read_shard(
     files: Sequence[Path], columns: Sequence[str], seed: int, epoch: int, rank: int, num_ranks: int
 ) -> Iterator[pa.Table]:
-    """This rank's row groups, one table each."""
-    for row_group in share_out(list_row_groups(files), seed, epoch, num_ranks)[rank]:
-        with pq.ParquetFile(files[row_group.file_index]) as parquet_file:
+    """This rank's row groups, one table each; texts come as dictionaries, as they stand in the files."""
+    share = share_out(list_row_groups(files), seed, epoch, num_ranks)[rank]
+    texts = _text_columns(files[0], columns) if share else []
+    for row_group in share:
+        with pq.ParquetFile(files[row_group.file_index], read_dictionary=texts) as parquet_file:
             yield parquet_file.read_row_group(row_group.group_index, columns=list(columns), use_threads=False)
+
+
+def _text_columns(path: Path, columns: Sequence[str]) -> list[str]:
+    schema = pq.read_schema(path)
+    known = (schema.field(name) for name in columns if name in schema.names)
+    return [field.name for field in known if field.type in {pa.string(), pa.large_string()}]

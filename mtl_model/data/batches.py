@@ -47,9 +47,9 @@ def shuffled_batches(
     generator = torch.Generator().manual_seed(seed)
     empty = encoder.encode(_empty_table(encoder))
     left_over, steps = empty, 0
-    for pool in _pools(tables, encoder):
-        rows = concat_batches([left_over, *pool])
-        rows = rows.take(torch.randperm(rows.num_rows, generator=generator))
+    for pool in _pools(tables):
+        rows = concat_batches([left_over, encoder.encode(pool)])
+        rows = rows.shuffle(torch.randperm(rows.num_rows, generator=generator))
         full = rows.num_rows // batch_size
         for start in range(0, full * batch_size, batch_size):
             yield rows.take(slice(start, start + batch_size))
@@ -61,20 +61,19 @@ def shuffled_batches(
         yield empty
 
 
-def _pools(tables: Iterable[pa.Table], encoder: Encoder) -> Iterator[list[Batch]]:
-    pool: list[Batch] = []
+def _pools(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Row groups are encoded together: a vocabulary's hash table is made once for them all."""
+    pool: list[pa.Table] = []
     for table in tables:
-        pool.append(encoder.encode(table))
-        if sum(batch.num_rows for batch in pool) >= POOL_ROWS:
-            yield pool
+        pool.append(table)
+        if sum(part.num_rows for part in pool) >= POOL_ROWS:
+            yield pa.concat_tables(pool, promote_options="permissive")
             pool = []
     if pool:
-        yield pool
+        yield pa.concat_tables(pool, promote_options="permissive")
 
 
 def _empty_table(encoder: Encoder) -> pa.Table:
-    multilabel = {task.label for task in encoder.tasks if task.head == "multilabel"}
-    types = {
-        name: pa.list_(pa.int8()) if name in multilabel else pa.null() for name in encoder.training_columns
-    }
+    types = dict.fromkeys(encoder.training_columns, pa.null())
+    types |= {task.label: pa.list_(pa.int8()) for task in encoder.tasks if task.head == "multilabel"}
     return pa.schema(types.items()).empty_table()

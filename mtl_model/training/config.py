@@ -14,7 +14,8 @@ class TrainingConfig(StrictModel):
     """How to train: the rate warms up linearly, then falls along a cosine to `final_learning_rate`.
 
     `adamw` steps over all rows of the embedding tables, `rowwise_adagrad` over those of the batch's ids
-    alone: for a million rows and more. It has an `embedding_learning_rate`, which follows the same curve.
+    alone: for a million rows and more. It needs an `embedding_learning_rate`, `adamw` may have one; it
+    follows the same curve.
     """
 
     reader: ReaderName = "arrow"
@@ -45,12 +46,10 @@ class TrainingConfig(StrictModel):
                 f"final_learning_rate ({self.final_learning_rate}) must not exceed "
                 f"learning_rate ({self.learning_rate})"
             )
-        if (self.embedding_optimizer == "rowwise_adagrad") != (self.embedding_learning_rate is not None):
-            raise ValueError(
-                "embedding_learning_rate belongs to embedding_optimizer rowwise_adagrad and to no other, got "
-                f"{self.embedding_learning_rate} with {self.embedding_optimizer}"
-            )
-        if self.embedding_learning_rate is not None and self.embedding_weight_decay:
+        is_rowwise = self.embedding_optimizer == "rowwise_adagrad"
+        if is_rowwise and self.embedding_learning_rate is None:
+            raise ValueError("embedding_optimizer rowwise_adagrad needs an embedding_learning_rate")
+        if is_rowwise and self.embedding_weight_decay:
             raise ValueError(
                 "rowwise_adagrad touches the rows of a batch alone, embedding_weight_decay all: set it to 0, "
                 f"got {self.embedding_weight_decay}"

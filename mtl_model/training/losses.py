@@ -46,7 +46,12 @@ def joint_loss(
     masks = dict(zip(labels, batch.masks.unbind(dim=1), strict=True))
     extra = model.sharing.extra_row_losses(logits, labels, masks)
     row_losses = [
-        (model.head(name).row_losses(logits[name], labels[name]) + extra.get(name, 0.0)) * masks[name]
+        (
+            model.head(name).row_losses(logits[name], labels[name])
+            + extra.get(name, 0.0)
+            + logits.get(f"{name}.penalty", 0.0)
+        )
+        * masks[name]
         for name in labels
     ]
     _refuse_non_finite(torch.stack(row_losses, dim=1).detach(), tasks, batch, step)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mtl_model.config import ModelDescription, WarmStart
-from mtl_model.data.encode import FIRST_KNOWN_ROW, UNKNOWN_ROW, Encoder
+from mtl_model.data.encode import Encoder
+from mtl_model.data.id_rows import FIRST_KNOWN_ROW, UNKNOWN_ROW
 from mtl_model.model import JointModel
 from mtl_model.model_folder import read_model
 

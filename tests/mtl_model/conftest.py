@@ -1,7 +1,7 @@
 """Small synthetic examples whose labels a model can learn, and a spec to train on them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,23 @@ from mtl_model.config import TrainSpec
 
 DEPARTMENTS = ("grocery", "produce", "drug")
 NUM_USERS, NUM_ITEMS = 50, 80
+
+LIST_FIELDS: list[dict[str, Any]] = [
+    {
+        "kind": "id_list",
+        "name": "bought_before",
+        "max_length": 4,
+        "shares": "item_id",
+        "pooling": {"name": "din", "hidden_dims": [6]},
+    },
+    {"kind": "id_list", "name": "departments", "max_length": 2},
+    {"kind": "hashed_id", "name": "query", "num_hash_rows": 30},
+]
+FACTORIZATION: dict[str, Any] = {
+    "num_factors": 5,
+    "sides": [["user_id", "query"], ["departments"]],
+    "penalty": 0.01,
+}
 
 MODEL: dict[str, Any] = {
     "embedding_dim": 4,
@@ -80,6 +97,9 @@ def make_examples(num_rows: int, seed: int, first_id: int = 0) -> pa.Table:
             "item_id": pa.array([f"i{item}" for item in items], mask=~of_item),
             "days_since": pa.array(days, mask=rng.random(num_rows) < 0.1),
             "price": pa.array(price, mask=rng.random(num_rows) < 0.1),
+            "bought_before": _make_lists(num_rows, [f"i{item}" for item in range(NUM_ITEMS)], seed),
+            "departments": _make_lists(num_rows, [*DEPARTMENTS, "closed"], seed),
+            "query": pa.array([f"word {item % 11}" for item in items], mask=~of_item),
             "label_purchase": pa.array(bought.astype(np.int32), mask=~of_item),
             "label_click": pa.array((clicked | carted).astype(np.int32), mask=~of_item),
             "label_cart": pa.array(carted.astype(np.int32), mask=~of_item),
@@ -92,6 +112,13 @@ def make_examples(num_rows: int, seed: int, first_id: int = 0) -> pa.Table:
             "sampling_rate": pa.array(np.where(bought | ~of_item, 1.0, 0.5)),
         }
     )
+
+
+def _make_lists(num_rows: int, values: Sequence[str], seed: int) -> pa.Array:
+    """Of 0 to 5 values; some lists are missing."""
+    rng = np.random.default_rng([seed, 2])
+    lists = [list(rng.choice(values, rng.integers(0, 6))) for _ in range(num_rows)]
+    return pa.array(lists, pa.list_(pa.string()), mask=rng.random(num_rows) < 0.1)
 
 
 @pytest.fixture
@@ -122,6 +149,7 @@ def make_spec(tmp_path: Path, write_examples: Callable[..., list[Path]]) -> Call
         }
         for field, values in vocabularies.items():
             pq.write_table(pa.table({"value": values}), tmp_path / f"{field}.parquet")
+        pq.write_table(pa.table({"value": DEPARTMENTS}), tmp_path / "departments.parquet")
         model = MODEL | {"training": MODEL["training"] | training}
         return TrainSpec.model_validate_json(
             json.dumps(

@@ -27,6 +27,10 @@ MODEL: dict[str, Any] = {
     "tasks": [TASK],
     "training": TRAINING,
 }
+LIST: dict[str, Any] = {"kind": "id_list", "name": "bought", "max_length": 5}
+TRANSFORMER = {"name": "transformer", "num_layers": 1, "num_heads": 3, "feedforward_dim": 8}
+ITEM = {"kind": "id", "name": "item_id"}
+FACTORS: dict[str, Any] = {"num_factors": 8}
 HOME: dict[str, Any] = {
     "name": "home",
     "num_shared_experts": 1,
@@ -80,13 +84,8 @@ HOME: dict[str, Any] = {
         ),
         pytest.param(
             {"training": TRAINING | {"embedding_optimizer": "rowwise_adagrad"}},
-            "belongs to embedding_optimizer rowwise_adagrad and to no other, got None",
+            "rowwise_adagrad needs an embedding_learning_rate",
             id="rows without a rate",
-        ),
-        pytest.param(
-            {"training": TRAINING | {"embedding_learning_rate": 0.1}},
-            "to no other, got 0.1 with adamw",
-            id="a rate without its rows",
         ),
         pytest.param(
             {"training": TRAINING | ROWWISE | {"embedding_weight_decay": 0.1}},
@@ -152,6 +151,60 @@ HOME: dict[str, Any] = {
             {"tasks": [TASK | {"head": "regression", "negatives_sampled": True}]},
             "knows no negatives",
             id="no negatives",
+        ),
+        pytest.param(
+            {"fields": [*MODEL["fields"], LIST | {"shares": "price"}]},
+            r"bought shares 'price', which is none of the id fields \['user_id'\]",
+            id="no id to share",
+        ),
+        pytest.param(
+            {"fields": [*MODEL["fields"], LIST | {"shares": "user_id", "embedding_dim": 3}]},
+            "embedding_dim and min_count are set there",
+            id="shared and own",
+        ),
+        pytest.param(
+            {"fields": [*MODEL["fields"], LIST | {"pooling": {"name": "din", "hidden_dims": [4]}}]},
+            "bought has pooling din, whose target is the id field that it shares",
+            id="no target",
+        ),
+        pytest.param(
+            {"fields": [*MODEL["fields"], LIST | {"pooling": TRANSFORMER}]},
+            "embedding dim of field bought, 4, must be a multiple of its num_heads, got 3",
+            id="heads",
+        ),
+        pytest.param(
+            {"factorization": FACTORS | {"sides": [["user_id"], ["price"]]}},
+            r"factorization: \['price'\] have no embedding; these have: \['user_id'\]",
+            id="number without factors",
+        ),
+        pytest.param(
+            {"factorization": FACTORS | {"sides": [["user_id"], ["user_id"]]}},
+            "each field stands in one side, once",
+            id="one side",
+        ),
+        pytest.param(
+            {
+                "factorization": FACTORS | {"sides": [["user_id"], ["item_id"]]},
+                "fields": [*MODEL["fields"], ITEM | {"embedding_dim": 3}],
+            },
+            r"num_factors is the dim of \['item_id'\]",
+            id="factors of another dim",
+        ),
+        pytest.param(
+            {
+                "factorization": FACTORS | {"sides": [["user_id"], ["item_id"]]},
+                "fields": [*MODEL["fields"], ITEM, LIST | {"shares": "item_id"}],
+            },
+            "bought shares the embeddings of item_id: both belong to the factorization, or neither",
+            id="half shared",
+        ),
+        pytest.param(
+            {
+                "factorization": FACTORS | {"sides": [["user_id"], ["bought"]]},
+                "fields": [*MODEL["fields"], LIST | {"pooling": TRANSFORMER | {"num_heads": 2}}],
+            },
+            "bought is pooled by its mean, got transformer",
+            id="pooled factors",
         ),
     ],
 )

@@ -5,6 +5,7 @@ import torch
 
 from mtl_model.config import TrainSpec
 from mtl_model.data.encode import Encoder
+from mtl_model.layers.config import FactorizationConfig
 from mtl_model.model import JointModel, build_model
 from mtl_model.model_folder import read_vocabularies
 
@@ -48,3 +49,24 @@ def test_the_seed_alone_decides_the_first_weights(build: BuildModel) -> None:
 
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["embedding.tables.4"], other["embedding.tables.4"])
+
+
+def test_factors_feed_the_heads_and_their_squares_the_losses_while_training(
+    make_spec: Callable[..., TrainSpec],
+) -> None:
+    spec = make_spec(num_rows=10)
+    factors = FactorizationConfig(num_factors=3, sides=(("user_id",), ("item_id",)), penalty=0.5)
+    config = spec.model.model_copy(update={"factorization": factors})
+    model = build_model(config, Encoder(config, spec, read_vocabularies(spec.vocabularies)))
+    user, item = (model.embedding.slot_weights(slot) for slot in (0, 1))
+
+    logits, served = model(IDS, NUMBERS), model.eval()(IDS, NUMBERS)
+    with torch.no_grad():
+        user[3, :3] += 1.0
+    moved = model(IDS, NUMBERS)
+
+    assert set(logits) - set(served) == {f"{task.name}.penalty" for task in config.tasks}
+    before = torch.cat([user[3, :3] - 1.0, user[3, 3:], item[2]])
+    torch.testing.assert_close(logits["coupon.penalty"][0], 0.5 * before.square().sum())
+    torch.testing.assert_close(moved["purchase"][0] - served["purchase"][0], 1.5 * item[2, :3].sum()[None])
+    assert torch.equal(moved["purchase"][1], served["purchase"][1])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from mtl_model.evaluation.evaluate import evaluate
 from mtl_model.predict import load_predictor
 from mtl_model.training.process_group import join_process_group
 from mtl_model.training.train import train
+from tests.mtl_model.conftest import FACTORIZATION, LIST_FIELDS
 from tests.mtl_model.training.steps_on_ranks import NUM_STEPS, share_of
 
 MakeSpec = Callable[..., TrainSpec]
@@ -53,6 +55,13 @@ def read_history(spec: TrainSpec) -> list[dict[str, Any]]:
 
 def weights(spec: TrainSpec) -> dict[str, torch.Tensor]:
     return load_file(spec.output_dir / "model.safetensors")
+
+
+def vocabularies_of(spec: TrainSpec, model: dict[str, Any]) -> dict[str, str]:
+    """Those of the spec, and of the departments where the model reads them."""
+    paths = {name: str(path) for name, path in spec.vocabularies.items()}
+    own = {"departments"} & {field["name"] for field in model["fields"]}
+    return paths | {name: str(Path(paths["user_id"]).with_name(f"{name}.parquet")) for name in own}
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -97,10 +106,18 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
     stem = {"name": "stem", "num_shared_experts": 1, "num_task_experts": 1, "expert_hidden_dims": [8]}
     variants["stem_rowwise"] = {"sharing": stem | {"task_fields": ["user_id"]}} | rowwise
     model = json.loads(make_spec().model.model_dump_json())
+    lists = {"fields": [*model["fields"], *LIST_FIELDS]}
+    factors = lists | {"factorization": FACTORIZATION}
+    of_one_task = factors | {"sharing": {"name": "single_task", "hidden_dims": [8]}}
+    variants |= {"lists": lists, "lists_rowwise": lists | rowwise, "factors_rowwise": factors | rowwise}
+    variants |= {
+        "factors_of_one_task": of_one_task,
+        "factors_mgda": factors | {"balancing": {"name": "mgda"}},
+    }
     specs = []
     for name, parts in variants.items():
         specs.append(tmp_path / f"{name}.json")
-        changes = {"model": model | parts}
+        changes = {"model": model | parts, "vocabularies": vocabularies_of(make_spec(), model | parts)}
         specs[-1].write_text(make_spec(num_rows=1000, changes=changes).model_dump_json())
 
     for count in (1, 2, 4):
@@ -132,6 +149,32 @@ def test_two_processes_twice_give_the_same_weights_bit_for_bit(
         assert completed.returncode == 0, completed.stderr
 
     assert same(weights(specs[0]), weights(specs[1]))
+
+
+@pytest.mark.parametrize("reader", ["arrow", "petastorm"])
+@pytest.mark.parametrize("embeddings", [{}, ROWWISE], ids=["adamw", "rowwise_adagrad"])
+def test_lists_and_hashed_ids_are_read_learned_saved_and_scored(
+    make_spec: MakeSpec, reader: str, embeddings: dict[str, Any]
+) -> None:
+    model = json.loads(make_spec(epochs=2, reader=reader, **embeddings).model.model_dump_json())
+    model["fields"] += LIST_FIELDS
+    spec = make_spec(
+        num_rows=600, changes={"model": model, "vocabularies": vocabularies_of(make_spec(), model)}
+    )
+
+    run_alone(spec)
+
+    rows = pq.read_table(spec.validation_files[0])
+    predictor = load_predictor(spec.output_dir)
+    known, unknown = (
+        predictor.predict(rows.set_column(rows.column_names.index(name), name, lists))["purchase"]
+        for name, lists in [
+            ("departments", pa.array([["grocery"]] * len(rows))),
+            ("departments", pa.array([["never seen"]] * len(rows))),
+        ]
+    )
+    assert not np.allclose(known, unknown)
+    assert len(list((spec.output_dir / "vocabularies").iterdir())) == 3
 
 
 @pytest.mark.parametrize("reader", ["arrow", "petastorm"])

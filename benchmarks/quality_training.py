@@ -1,0 +1,65 @@
+"""Trains a joint model on tables that are in memory already, as the pipeline would on those of the lake."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mtl_model.config import ModelConfig, TrainSpec
+from mtl_model.predict import Predictor, load_predictor
+from mtl_model.training.process_group import join_process_group
+from mtl_model.training.train import train
+
+ROW_GROUP_ROWS = 50_000
+
+
+def train_joint_model(model: Mapping[str, Any], rows: pa.Table, folder: Path) -> Predictor:
+    """`rows` with an `example_id` and all fields and labels of `model`; files go below `folder`."""
+    config = ModelConfig.model_validate(model)
+    folder.mkdir(parents=True)
+    pq.write_table(rows, folder / "train.parquet", row_group_size=ROW_GROUP_ROWS)
+    spec = {
+        "model": model,
+        "train_files": [str(folder / "train.parquet")],
+        "validation_files": [],
+        "vocabularies": _write_vocabularies(config, rows, folder),
+        "numeric_statistics": {
+            field.name: _measure(rows[field.name], log1p=field.log1p, num_buckets=field.num_buckets)
+            for field in config.numeric_fields
+        },
+        "negative_sampling_rate": 1.0,
+        "output_dir": str(folder / "model"),
+    }
+    with join_process_group() as group:
+        train(TrainSpec.model_validate_json(json.dumps(spec)), group)
+    return load_predictor(folder / "model")
+
+
+def write_quality(name: str, ours: float, rival: float, unit: str, digits: int = 4) -> None:
+    """One JSON line; `ratio` above 1 says that ours is the larger one."""
+    result = {"name": name, "ours": round(ours, digits), "rival": round(rival, digits)}
+    sys.stdout.write(json.dumps(result | {"ratio": round(ours / rival, digits), "unit": unit}) + "\n")
+    sys.stdout.flush()
+
+
+def _write_vocabularies(config: ModelConfig, rows: pa.Table, folder: Path) -> dict[str, str]:
+    paths = {}
+    for field in config.vocabulary_fields:
+        column = rows[field.name].combine_chunks()
+        values = column.flatten() if pa.types.is_list(column.type) else column
+        paths[field.name] = str(folder / f"{field.name}.parquet")
+        pq.write_table(pa.table({"value": values.drop_null().cast(pa.string()).unique()}), paths[field.name])
+    return paths
+
+
+def _measure(column: pa.ChunkedArray, *, log1p: bool, num_buckets: int) -> dict[str, Any]:
+    values = np.sort(column.drop_null().to_numpy().astype(np.float64))
+    seen = np.copysign(np.log1p(np.abs(values)), values) if log1p else values
+    shares = np.arange(1, num_buckets) / max(num_buckets, 1)
+    boundaries = np.unique(np.quantile(values, shares, method="lower")) if num_buckets else np.array([])
+    return {"mean": float(seen.mean()), "std": float(seen.std()), "boundaries": boundaries.tolist()}
