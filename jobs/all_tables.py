@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs.candidates.tables import TABLES as CANDIDATE_TABLES
 from jobs.config import ScenarioConfig, load_scenario
-from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
+from jobs.examples.tables import example_tables
 from jobs.features.event_tiles import tile_tables
 from jobs.features.tables import feature_tables
 from jobs.lake.columns import Table
@@ -35,7 +35,7 @@ def tables_by_stage(scenario: ScenarioConfig) -> dict[str, tuple[Table, ...]]:
         "tiles": tile_tables(scenario),
         "features": feature_tables(scenario.features),
         "candidates": CANDIDATE_TABLES,
-        "examples": (examples(scenario), campaign_examples(scenario), VOCABULARIES),
+        "examples": example_tables(scenario),
         "train and evaluate": LEARN_TABLES,
         "recommend": RECOMMEND_TABLES,
         "publish": PUBLISH_TABLES,

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -26,7 +26,7 @@ from pydantic import (
 
 from jobs.features.config import DeclaredFeature, DeclaredLabel
 from jobs.learn.config import LearnConfig
-from jobs.logs.config import LogsConfig
+from jobs.logs.config import EventType, LogsConfig
 from jobs.publish.config import PublishConfig
 from mtl_model.config import ModelConfig, StrictModel
 
@@ -70,11 +70,16 @@ class FeaturesConfig(StrictModel):
 class CandidatesConfig(StrictModel):
     """Quota of each channel per user; items sold in lines of more than `max_line_quantity` are left out.
 
-    `acted_on`: those with declared features of user_item, the newest events first.
+    `acted_on`: those with declared features of user_item, the newest events first. Items are popular by what
+    is sold, or by `popular_by`, a declared feature of items; a user's favourite categories are those bought
+    from, or by `favourite_by`, one of user_category. `exclude_known`: no item that a user has features with.
     """
 
     bought_before: PositiveInt
     acted_on: NonNegativeInt = 0
+    popular_by: str | None = None
+    favourite_by: str | None = None
+    exclude_known: bool = False
     popular: PositiveInt
     popular_departments: PositiveInt
     popular_per_department: PositiveInt
@@ -86,10 +91,38 @@ class CandidatesConfig(StrictModel):
 
 
 class ExamplesConfig(StrictModel):
+    """What an example stands for: a user on a day (`anchor: user_day`), or each event of a type.
+
+    What follows an anchor event counts for the last one of the user and item before it; `attributed_within`:
+    and of the same request, or of the same `context.session`.
+    """
+
+    anchor: Literal["user_day"] | EventType = "user_day"
+    attributed_within: Literal["request", "session"] | None = None
     label_window_days: PositiveInt
     training_weeks: PositiveInt
     negative_sampling_rate: Rate
     labels: tuple[DeclaredLabel, ...] = ()
+
+    @property
+    def has_anchor_events(self) -> bool:
+        return self.anchor != "user_day"
+
+    @property
+    def anchor_every_days(self) -> int:
+        """How often a user needs features: an event may come on any day, days are a label window apart."""
+        return 1 if self.has_anchor_events else self.label_window_days
+
+    @property
+    def closes_after_days(self) -> int:
+        """The label windows of an anchor day close at the end of the day so many days later."""
+        return self.label_window_days if self.has_anchor_events else self.label_window_days - 1
+
+    @model_validator(mode="after")
+    def check_attribution(self) -> Self:
+        if self.attributed_within and not self.has_anchor_events:
+            raise ValueError("attributed_within is for anchors that are events: set `anchor` to their type")
+        return self
 
 
 class RecommendConfig(StrictModel):

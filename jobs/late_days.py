@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
-from jobs.examples.tables import campaign_examples, examples
+from jobs.examples.tables import attributed_events, campaign_examples, examples
 from jobs.features.event_tiles import tile_tables
 from jobs.features.tables import feature_tables
 from jobs.lake.columns import Table
@@ -23,8 +23,8 @@ def dirty_days(run: Run, late_days: Sequence[date]) -> list[tuple[Table, list[Da
     """What rests on the late days (sorted), tables that rest on others first and `events` last."""
     first, last = late_days[0], run.date + timedelta(days=1)
     as_of = (first + timedelta(days=1), last)
-    anchors = (first - timedelta(days=run.scenario.examples.label_window_days - 1), last)
-    of_anchors = (examples(run.scenario), CANDIDATES, CANDIDATE_RECALL)
+    anchors = (first - timedelta(days=run.scenario.examples.closes_after_days), last)
+    of_anchors = (examples(run.scenario), attributed_events(run.scenario), CANDIDATES, CANDIDATE_RECALL)
     return [
         (campaign_examples(run.scenario), [(first, last)]),
         *[(table, [anchors]) for table in of_anchors],

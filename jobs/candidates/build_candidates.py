@@ -1,7 +1,8 @@
 """features -> candidates of the training anchors, and the recall of each channel over the label window.
 
 An anchor's candidates are what `recommend` would have considered on its day, by the same code. The run
-of --date writes the anchors whose label window closes on it, and earlier ones that are missing.
+of --date writes the anchors whose label window closes on it, and earlier ones that are missing. Where
+events are the anchors, the examples are these, and of the candidates only the recall is kept.
 """
 
 import sys
@@ -11,7 +12,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
 
-from jobs.candidates.channels import BIT, add_anchored, add_day_items, channels_of, propose
+from jobs.candidates.channels import BIT, add_anchored, add_day_items, channels_of, check_channels, propose
 from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
 from jobs.config import ScenarioConfig
 from jobs.features.anchors import training_anchor_days
@@ -149,7 +150,9 @@ def candidates_of_day(config: ScenarioConfig) -> MakeDay:
         propose(database, rules)
         add_acted(database, config.examples.labels)
         return {
-            CANDIDATES.name: sample_candidates(database, day, rate),
+            CANDIDATES.name: CANDIDATES.arrow_schema().empty_table()
+            if config.examples.has_anchor_events
+            else sample_candidates(database, day, rate),
             CANDIDATE_RECALL.name: measure_recall(database, day, channels_of(rules)),
         }
 
@@ -159,6 +162,7 @@ def candidates_of_day(config: ScenarioConfig) -> MakeDay:
 def build_candidates(run: Run, lake: Lake) -> RowCounts:
     """Builds the missing anchors up to the one that closes on the run's date; returns rows per table."""
     spark, config = start_spark(run.runtime), run.scenario
+    check_channels(config.candidates, config.features)
     inputs = [*user_inputs(config), *item_inputs(config)]
     outputs = (CANDIDATES, CANDIDATE_RECALL)  # the recall's commit says that the anchors are built
     digest = candidates_digest(run)

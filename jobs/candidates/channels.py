@@ -2,12 +2,14 @@
 
 SQL over one day's database (jobs/lake/day_tasks.py). Its views, all as of the day: user_item and
 user_category of the users, item (features of items), promotion (placements and coupons that overlap the
-label window), catalogue (items with their category path), user_item_event where features are declared of it.
+label window), catalogue (items with their category path), and <entity>_event where features are declared.
 """
 
 import duckdb
 
 from jobs.config import CandidatesConfig, FeaturesConfig
+from jobs.features.config import Entity
+from jobs.features.declared import declared_columns
 from jobs.features.tables import ITEM_MAX_LINE, declared_tables
 from jobs.lake.day_tasks import DayDatabase
 
@@ -48,17 +50,35 @@ _ACTED_ON = f"""
     SELECT user_id, item_id, {BIT["acted_on"]} FROM user_item_event WHERE user_item_event_rank <= $acted_on
 """
 
-_PROPOSED = f"""
-CREATE OR REPLACE TEMP TABLE proposed AS
-WITH ranked AS (
+_RANKED_BY_SALES = """
     SELECT item_id, department_id, type_id, item_rank, item_rank_in_department, item_rank_in_type,
            item_user_count_28d
     FROM item LEFT JOIN item_level USING (item_id)
-),
-favourite AS (
+"""
+_RANKED_BY_EVENTS = """
+    SELECT item_id, department_id, type_id, {by} AS item_user_count_28d,
+           row_number() OVER (ORDER BY {by} DESC, item_id) AS item_rank,
+           row_number() OVER (
+               PARTITION BY department_id ORDER BY {by} DESC, item_id
+           ) AS item_rank_in_department,
+           row_number() OVER (PARTITION BY type_id ORDER BY {by} DESC, item_id) AS item_rank_in_type
+    FROM item_event LEFT JOIN item_level USING (item_id) WHERE {by} > 0
+"""
+_FAVOURITE_BY_SALES = """
     SELECT user_id, level, category_id, user_category_rank AS rank, user_category_share AS share
     FROM user_category
-),
+"""
+_FAVOURITE_BY_EVENTS = """
+    SELECT user_id, level, category_id, {by} AS share,
+           row_number() OVER (PARTITION BY user_id, level ORDER BY {by} DESC, category_id) AS rank
+    FROM user_category_event WHERE {by} > 0
+"""
+_KNOWN = "ANTI JOIN (SELECT user_id, item_id FROM user_item UNION ALL {of_events}) USING (user_id, item_id)"
+
+_PROPOSED = f"""
+CREATE OR REPLACE TEMP TABLE proposed AS
+WITH ranked AS ({{ranked}}),
+favourite AS ({{favourite}}),
 offer AS (
     SELECT item_id, type_id, item_user_count_28d
     FROM ranked JOIN promoted USING (item_id)
@@ -89,7 +109,7 @@ channel AS (
     {{acted_on}}
 )
 SELECT user_id, item_id, bit_or(bit)::INTEGER AS channels
-FROM channel ANTI JOIN excluded USING (item_id)
+FROM channel ANTI JOIN excluded USING (item_id) {{known}}
 GROUP BY user_id, item_id
 """
 
@@ -106,12 +126,25 @@ def add_day_items(database: DayDatabase, day: object, window_days: int, max_line
 
 
 def add_anchored(database: DayDatabase, config: FeaturesConfig) -> None:
-    """Adds the table anchored (user_id): the users with features of items as of the day."""
+    """Adds the table anchored (user_id): the users with features of items or categories as of the day."""
     views = ["user_item", "user_category"]
-    if "user_item" in declared_tables(config, of_users=True):
-        views.append("user_item_event")
+    of_events = declared_tables(config, of_users=True)
+    views += [f"{entity}_event" for entity in ("user_item", "user_category") if entity in of_events]
     users = " UNION ".join(f"SELECT user_id FROM {view}" for view in views)
     database.execute(f"CREATE OR REPLACE TEMP TABLE anchored AS {users}")
+
+
+def check_channels(config: CandidatesConfig, features: FeaturesConfig) -> None:
+    """Checks the features that the channels go by.
+
+    Raises:
+        ValueError: if one is not declared.
+    """
+    by: dict[Entity, str | None] = {"item": config.popular_by, "user_category": config.favourite_by}
+    for entity, name in by.items():
+        known = [declared.column.name for declared in declared_columns(features, entity)]
+        if name and name not in known:
+            raise ValueError(f"candidates go by {name}: declare it of {entity}; declared are {known}")
 
 
 def channels_of(config: CandidatesConfig) -> tuple[str, ...]:
@@ -120,13 +153,20 @@ def channels_of(config: CandidatesConfig) -> tuple[str, ...]:
 
 
 def propose(database: DayDatabase, config: CandidatesConfig) -> duckdb.DuckDBPyRelation:
-    """Adds the table proposed (user_id, item_id, channels): each proposed pair once, without `excluded`."""
+    """Adds the table proposed (user_id, item_id, channels): each pair that may be shown, once."""
     names = [
         "bought_before", "popular", "popular_departments", "popular_per_department", "popular_types",
         "popular_per_type", "on_promotion", "min_promotion_share",
     ]  # fmt: skip
     if config.acted_on:
         names.append("acted_on")
-    query = _PROPOSED.format(acted_on=_ACTED_ON if config.acted_on else "")
+    popular, favourite = config.popular_by, config.favourite_by
+    of_events = "SELECT user_id, item_id FROM " + ("user_item_event" if config.acted_on else "user_item")
+    query = _PROPOSED.format(
+        ranked=_RANKED_BY_EVENTS.format(by=popular) if popular else _RANKED_BY_SALES,
+        favourite=_FAVOURITE_BY_EVENTS.format(by=favourite) if favourite else _FAVOURITE_BY_SALES,
+        acted_on=_ACTED_ON if config.acted_on else "",
+        known=_KNOWN.format(of_events=of_events) if config.exclude_known else "",
+    )
     database.execute(query, {name: getattr(config, name) for name in names})
     return database.table("proposed")

@@ -1,7 +1,8 @@
 """candidates + features + purchases -> examples: one row per candidate kept, labelled; and vocabularies.
 
 An anchor becomes examples once its label window has closed: the run of --date writes the anchors of
-`label_window_days` - 1 days earlier and those missing before, and the campaigns that have ended.
+`label_window_days` - 1 days earlier (of anchor events: `label_window_days`) and those missing before, and
+the campaigns that have ended.
 """
 
 import sys
@@ -17,9 +18,16 @@ from jobs.candidates.build_candidates import add_acted, candidates_digest, item_
 from jobs.candidates.channels import add_anchored, add_day_items
 from jobs.candidates.tables import CANDIDATES
 from jobs.config import ScenarioConfig
+from jobs.examples.attribution import read_attributed
 from jobs.examples.campaigns import read_campaign_examples
-from jobs.examples.day_examples import finish_examples, label_pairs, label_users
-from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
+from jobs.examples.day_examples import (
+    finish_examples,
+    has_user_labels,
+    label_events,
+    label_pairs,
+    label_users,
+)
+from jobs.examples.tables import VOCABULARIES, attributed_events, campaign_examples, examples
 from jobs.features.anchors import training_anchor_days
 from jobs.features.tables import category_features, user_features
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
@@ -35,9 +43,13 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
     def make(database: DayDatabase, day: date) -> dict[str, pa.Table]:
         add_day_items(database, day, window, config.candidates.max_line_quantity)
         add_anchored(database, config.features)
-        add_acted(database, config.examples.labels)
-        label_pairs(database, config.examples.labels)
-        label_users(database)
+        if config.examples.has_anchor_events:
+            label_events(database, config.examples.labels, config.examples.negative_sampling_rate)
+        else:
+            add_acted(database, config.examples.labels)
+            label_pairs(database, config.examples.labels)
+        if has_user_labels(config):
+            label_users(database)
         return {table.name: finish_examples(database, day, config, table)}
 
     return make
@@ -91,11 +103,21 @@ def _build_days(run: Run, lake: Lake, digest: str) -> int:
         *user_inputs(config),
         *item_inputs(config),
     ]
+    if config.examples.has_anchor_events:
+        _build_attributed(run, lake)
+        inputs.append(Input(attributed_events(config), "attributed", bucketed=True))
     for days in days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
         tasks = plan_tasks(start_spark(run.runtime), lake, inputs, days, config.features.user_files_per_day)
         make = make_each_day(examples_of_day(config), inputs, [table])
         count += lake.replace_made(tasks, make, [table], days, digest)[table.name]
     return count
+
+
+def _build_attributed(run: Run, lake: Lake) -> None:
+    table = attributed_events(run.scenario)
+    digest = run.scenario.digest("logs", "examples")
+    for days in days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
+        lake.replace_days(read_attributed(start_spark(run.runtime), run, lake, days), table, days, digest)
 
 
 def _build_campaigns(run: Run, lake: Lake, digest: str) -> int:

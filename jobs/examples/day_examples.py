@@ -1,6 +1,6 @@
-"""The examples of one anchor day, in SQL: labelled candidates with features, and one row per anchored user.
+"""The examples of an anchor day, in SQL: labelled candidates or anchor events, and a row per anchored user.
 
-Runs on the day's database (jobs/lake/day_tasks.py) after the tables of channels and `bought` were added.
+Runs on the day's database (jobs/lake/day_tasks.py) after the tables of channels and `acted` were added.
 A label that is not observed for a kind of example is null: the task is masked there.
 """
 
@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
-from jobs.features.config import DeclaredLabel
+from jobs.features.config import VALUE_COLUMNS, DeclaredLabel
+from jobs.features.declared import RATING_UNITS, label_sql
 from jobs.lake.columns import Table
 from jobs.lake.day_tasks import DayDatabase
 
@@ -28,6 +29,28 @@ _PAIR_LABELS = {
     "label_purchase": "(line_count IS NOT NULL)::INTEGER",
     "label_spend": "coalesce(spend, 0)",
     "label_buys_on_discount": "CASE WHEN line_count > 0 THEN (discount_line_count > 0)::INTEGER END",
+}
+
+# Anchor events with the labels of what was attributed to them; each event is a tile of its own. Those that
+# nothing followed are drawn by a hash of themselves, so that any rerun draws the same.
+_LABELLED_EVENT = """
+CREATE OR REPLACE TEMP TABLE labelled_pair AS
+WITH tile AS (SELECT *, 1 AS event_count, {tile_columns} FROM attributed),
+label AS (
+    SELECT anchor_id, count_if(event_id != anchor_id) > 0 AS is_followed, {labels}
+    FROM tile GROUP BY anchor_id
+)
+SELECT user_id, item_id, event_id, surface, position, true AS from_candidates,
+       CASE WHEN is_followed THEN 1.0 ELSE $rate END::DOUBLE AS sampling_rate, {names}
+FROM attributed JOIN label USING (anchor_id)
+WHERE event_id = anchor_id AND (is_followed OR md5_number_lower(anchor_id) % 1000000 < $rate * 1000000)
+"""
+_IS_BOUGHT = "event_type = 'purchase'"
+_EVENT_LABELS = {
+    "label_purchase": f"(count_if({_IS_BOUGHT}) > 0)::INTEGER",
+    "label_spend": f"coalesce(sum(value) FILTER ({_IS_BOUGHT}), 0)::BIGINT",
+    "label_buys_on_discount": f"CASE WHEN count_if({_IS_BOUGHT}) > 0 "
+    f"THEN (count_if({_IS_BOUGHT} AND discount > 0) > 0)::INTEGER END",
 }
 
 # Per anchored user: for each department of the catalogue, in their order, whether the user bought from it.
@@ -53,6 +76,29 @@ def label_pairs(database: DayDatabase, declared: Sequence[DeclaredLabel]) -> Non
     database.execute(_LABELLED_PAIR.format(labels=columns))
 
 
+def label_events(database: DayDatabase, declared: Sequence[DeclaredLabel], rate: float) -> None:
+    """Adds the table labelled_pair from attributed; an event that nothing followed is kept at `rate`."""
+    labels = {**_EVENT_LABELS, **{label.name: label_sql(label) for label in declared}}
+    query = _LABELLED_EVENT.format(
+        tile_columns=", ".join(_tile_columns(name) for name in VALUE_COLUMNS),
+        labels=", ".join(f"{sql} AS {name}" for name, sql in labels.items()),
+        names=", ".join(labels),
+    )
+    database.execute(query, {"rate": rate})
+
+
+def _tile_columns(name: str) -> str:
+    """What event_days says of a column, for one event: ratings in fixed point."""
+    value = f"round(rating * {RATING_UNITS})::BIGINT" if name == "rating" else name
+    parts = {"count": f"({name} IS NOT NULL)::INTEGER", **dict.fromkeys(("sum", "min", "max", "last"), value)}
+    columns = [f"{sql} AS {name}_{part}" for part, sql in parts.items()]
+    return ", ".join([*columns, f"event_time AS {name}_last_at"])
+
+
+def has_user_labels(config: ScenarioConfig) -> bool:
+    return any(task.label == "label_category_interest" for task in config.model.tasks)
+
+
 def label_users(database: DayDatabase) -> None:
     """Adds the table labelled_user from anchored, purchase and item_level."""
     database.execute(_LABELLED_USER)
@@ -60,14 +106,15 @@ def label_users(database: DayDatabase) -> None:
 
 def finish_examples(database: DayDatabase, day: date, config: ScenarioConfig, table: Table) -> pa.Table:
     """Both kinds with their features and ids in the columns of `table`, sorted by id."""
-    wanted = set(config.model.columns)
-    kinds = {
-        "user_item": item_feature_query("labelled_pair", config.features, wanted),
-        "user_day": user_feature_query("labelled_user", config.features, wanted),
-    }
+    wanted, of_events = set(config.model.columns), config.examples.has_anchor_events
+    kind = config.examples.anchor if of_events else "user_item"
+    kinds = {kind: item_feature_query("labelled_pair", config.features, wanted)}
+    if has_user_labels(config):
+        kinds["user_day"] = user_feature_query("labelled_user", config.features, wanted)
     parts = [f"SELECT '{kind}' AS example_kind, * FROM ({query})" for kind, query in kinds.items()]
     rows = " UNION ALL BY NAME ".join(parts)
-    example_id = "md5_number_lower(concat_ws(chr(31), example_kind, $day, user_id, item_id)) >> 1"
+    identity = "example_kind, $day, user_id, item_id" + (", event_id" if of_events else "")
+    example_id = f"md5_number_lower(concat_ws(chr(31), {identity})) >> 1"
     query = f"SELECT $day AS ds, ({example_id})::BIGINT AS example_id, * FROM ({rows}) ORDER BY example_id"
     return with_all_columns(database.sql(query, params={"day": day}).to_arrow_table(), table)
 

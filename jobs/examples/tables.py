@@ -2,18 +2,31 @@
 
 from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import ITEM_COLUMNS, feature_column_types
+from jobs.features.config import VALUE_COLUMNS
 from jobs.features.declared import label_type
 from jobs.lake.columns import Column, Table
+from jobs.logs.tables import EVENTS
 
 _BASE = (
     Column("example_id", "long", "hash of the anchor and what it is about"),
-    Column("example_kind", "string", "user_item, user_day or user_campaign"),
+    Column("example_kind", "string", "user_item, user_day, user_campaign, or the type of the anchor event"),
     Column("user_id", "string", "the user"),
     Column("item_id", "string", "the item; null for other kinds"),
     Column("campaign_id", "string", "the campaign; null for other kinds"),
     Column("sampling_rate", "double", "probability that the row was kept"),
     Column("from_candidates", "boolean", "false for what was acted on although no channel proposed it"),
 )
+_OF_EVENTS = (Column("event_id", "string", "the anchor event; null for other kinds"),)
+_ATTRIBUTED = {
+    "event_id",
+    "event_time",
+    "user_id",
+    "item_id",
+    "event_type",
+    "surface",
+    "position",
+    *VALUE_COLUMNS,
+}
 _LABELS = (
     Column("label_purchase", "int", "1 if bought within the label window; null: not observed for this kind"),
     Column(
@@ -33,6 +46,8 @@ def _labels(config: ScenarioConfig) -> list[Column]:
     labels = [column for column in _LABELS if column.name in wanted]
     for label in config.examples.labels:
         of = f"{label.measure} {f'of {label.of} ' if label.of else ''}over events {' or '.join(label.events)}"
+        if label.at_least is not None:
+            of = f"1 if at least {label.at_least}, else 0: {of}"
         given = f"; null without {' or '.join(label.given)}" if label.given else ""
         labels.append(
             Column(label.name, label_type(label), f"{of} of the item within the label window{given}")
@@ -51,6 +66,7 @@ def _examples(name: str, meaning: str, ds_is: str, config: ScenarioConfig) -> Ta
         key=("example_id",),
         columns=(
             *_BASE,
+            *(_OF_EVENTS if config.examples.has_anchor_events else ()),
             *[Column(name, types[name], "feature as of the anchor") for name in features],
             *_labels(config),
         ),
@@ -60,14 +76,15 @@ def _examples(name: str, meaning: str, ds_is: str, config: ScenarioConfig) -> Ta
 
 
 def examples(config: ScenarioConfig) -> Table:
-    """Examples of user-day anchors.
+    """Examples of user-day anchors, or of anchor events.
 
     Raises:
         ValueError: if the model has a field that no feature job makes, or a label that is not declared.
     """
     check_fields(config)
     meaning = (
-        "Labelled candidates of the anchored users, and one row per user and anchor for the tasks of users."
+        "Labelled candidates of the anchored users (or the anchor events), and one row per user and anchor "
+        "day for the tasks of users."
     )
     return _examples("examples", meaning, "anchor day", config)
 
@@ -91,6 +108,25 @@ def check_fields(config: ScenarioConfig) -> None:
             f"model.tasks name labels that examples.labels do not declare: {unknown}; "
             f"known are {sorted(labels)}"
         )
+
+
+def attributed_events(config: ScenarioConfig) -> Table:
+    return Table(
+        name="attributed_events",
+        meaning="Each anchor event and what followed it within its label window, by last touch.",
+        ds_is="day of the anchor event",
+        key=("user_id", "anchor_id", "event_time", "event_id"),
+        columns=(
+            Column("anchor_id", "string", "event_id of the anchor event: the row of the anchor has its own"),
+            *[column for column in EVENTS.columns if column.name in _ATTRIBUTED],
+        ),
+        files_per_day=config.features.user_files_per_day,
+    )
+
+
+def example_tables(config: ScenarioConfig) -> tuple[Table, ...]:
+    of_events = (attributed_events(config),) if config.examples.has_anchor_events else ()
+    return (*of_events, examples(config), campaign_examples(config), VOCABULARIES)
 
 
 VOCABULARIES = Table(

@@ -1,7 +1,8 @@
 """Which users are looked at as of which day: the anchors of examples.
 
 A log without impressions has user-days: each user once every `label_window_days`, staggered by a hash of
-the user, so that one user's label windows never overlap. Campaigns anchor their members on their first day.
+the user, so that one user's label windows never overlap. Where events are the anchors, each user is looked
+at as of every day. Campaigns anchor their members on their first day.
 """
 
 from datetime import timedelta
@@ -15,9 +16,9 @@ from jobs.stage import Run
 
 def training_anchor_days(run: Run) -> DayRange:
     """First and last anchor day of a run's training examples: the last label window closes on its date."""
-    window, weeks = run.scenario.examples.label_window_days, run.scenario.examples.training_weeks
-    last = run.date - timedelta(days=window - 1)
-    first = last - timedelta(days=7 * weeks - 1)
+    examples = run.scenario.examples
+    last = run.date - timedelta(days=examples.closes_after_days)
+    first = last - timedelta(days=7 * examples.training_weeks - 1)
     return max(first, run.scenario.logs.first_day + timedelta(days=1)), last
 
 

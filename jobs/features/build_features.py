@@ -82,7 +82,7 @@ class FeatureTables:
 
     def __post_init__(self) -> None:
         self.spark, self.config = start_spark(self.run.runtime), self.run.scenario.features
-        self.window_days = self.run.scenario.examples.label_window_days
+        self.every_days = self.run.scenario.examples.anchor_every_days
         self.digest = features_digest(self.run)
 
     def build(self) -> RowCounts:
@@ -127,7 +127,7 @@ class FeatureTables:
 
     def _users(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         user_days = self._tiles(lake, USER_DAYS, days)
-        anchors = staggered_anchors(user_days.select("user_id").distinct(), days, self.window_days)
+        anchors = staggered_anchors(user_days.select("user_id").distinct(), days, self.every_days)
         campaigns = campaign_anchors(lake.read(self.spark, CAMPAIGN_MEMBERS), days)
         rows = make_user_features(user_days, anchors.union(campaigns).distinct(), self.config)
         return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
@@ -144,8 +144,8 @@ class FeatureTables:
     def _pairs(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         num_buckets, top = self.config.user_files_per_day, self.run.scenario.candidates.bought_before
         tiles = self._tiles(lake, USER_ITEM_DAYS, days)
-        placed = place_users(tiles, self._levels(lake), self.window_days, num_buckets)
-        make = pair_windows(self.config, days, self.window_days, num_buckets, top)
+        placed = place_users(tiles, self._levels(lake), self.every_days, num_buckets)
+        make = pair_windows(self.config, days, self.every_days, num_buckets, top)
         return lake.replace_made(placed, make, tables, days, self.digest)
 
     def _event_days(self, lake: Lake, days: DayRange) -> DataFrame:
@@ -155,8 +155,8 @@ class FeatureTables:
     def _declared_users(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         num_buckets, top = self.config.user_files_per_day, self.run.scenario.candidates.acted_on
         tiles = self._event_days(lake, days)
-        placed = place_events(tiles, self._levels(lake), self.window_days, num_buckets)
-        make = declared_windows(self.config, days, self.window_days, num_buckets, top)
+        placed = place_events(tiles, self._levels(lake), self.every_days, num_buckets)
+        make = declared_windows(self.config, days, self.every_days, num_buckets, top)
         return lake.replace_made(placed, make, tables, days, self.digest)
 
     def _declared(
@@ -174,13 +174,13 @@ def build_features(run: Run, lake: Lake) -> RowCounts:
 def features_digest(run: Run) -> str:
     """Features depend on these alone.
 
-    The label window staggers the anchors, the quotas bound the pairs, and items that were sold in a line of
-    more than a quantity are kept when they do not sell.
+    The anchors are staggered, the quotas bound the pairs, and items that were sold in a line of more than a
+    quantity are kept when they do not sell.
     """
-    window, candidates = run.scenario.examples.label_window_days, run.scenario.candidates
+    every_days, candidates = run.scenario.examples.anchor_every_days, run.scenario.candidates
     digest = run.scenario.digest("logs", "features")
     quotas = f"{candidates.bought_before}-{candidates.acted_on}"
-    return f"{digest}-{window}-{quotas}-{candidates.max_line_quantity}"
+    return f"{digest}-{every_days}-{quotas}-{candidates.max_line_quantity}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

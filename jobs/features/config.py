@@ -80,18 +80,21 @@ class DeclaredFeature(StrictModel):
 class DeclaredLabel(StrictModel):
     """What a user does with an item within the label window, over events of some types.
 
-    `any` is 0 or 1. With `given` the label is observed, and not null, only where one of those events
-    happened in the window too.
+    `any` is 0 or 1; so is any other measure with `at_least`. With `given` the label is observed, and not
+    null, only where one of those events happened in the window too.
     """
 
     name: Annotated[str, Field(pattern=r"^label_[a-z][a-z0-9_]*$")]
     measure: Literal["any", "count", "sum", "mean", "max", "last"] = "any"
     events: EventTypes
     of: ValueColumn | None = None
+    at_least: float | None = None
     given: tuple[EventType, ...] = ()
 
     @model_validator(mode="after")
     def check_measured(self) -> Self:
+        if self.at_least is not None and self.measure == "any":
+            raise ValueError(f"{self.name}: any is 0 or 1 already, at_least is for other measures")
         if (self.measure in OF_VALUES) != (self.of is not None):
             raise ValueError(f"{self.name}: sum, mean, max and last are `of` a column, any and count are not")
         return self

@@ -147,13 +147,15 @@ def label_sql(label: DeclaredLabel) -> str:
         sql = f"count_if({wanted}) > 0"
     else:
         sql = aggregate_sql(label.measure, label.of, wanted)
+    if label.at_least is not None:
+        sql = f"{sql} >= {label.at_least!r}"
     if label.given:
         sql = f"CASE WHEN count_if({_condition(label.given, None)}) > 0 THEN {sql} END"
     return f"({sql})::{_SQL_TYPES[label_type(label)]}"
 
 
 def label_type(label: DeclaredLabel) -> str:
-    if label.measure in {"any", "count"}:
+    if label.measure in {"any", "count"} or label.at_least is not None:
         return "int"
     return "double" if label.measure == "mean" or label.of == "rating" else "long"
 

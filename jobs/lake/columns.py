@@ -22,6 +22,10 @@ _TYPES: dict[str, tuple[pa.DataType, spark_types.DataType]] = {
         pa.map_(pa.string(), pa.string()),
         spark_types.MapType(spark_types.StringType(), spark_types.StringType()),
     ),
+    "map<string,double>": (
+        pa.map_(pa.string(), pa.float64()),
+        spark_types.MapType(spark_types.StringType(), spark_types.DoubleType()),
+    ),
 }
 
 

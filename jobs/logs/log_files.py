@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from itertools import takewhile
+from pathlib import Path
 from urllib.parse import unquote
 
 from pyarrow import fs
@@ -38,6 +39,15 @@ class LogFile:
 def root_of(path: str) -> str:
     """The log's folder: a URI as it is, a relative path below the project's folder."""
     return path if "://" in path else str((REPOSITORY / path).resolve())
+
+
+def check_root(root: str) -> None:
+    """Raises a ValueError if there is no folder `root`; of an object store only reading can tell."""
+    if "://" not in root and not Path(root).is_dir():
+        raise ValueError(
+            f"{root}: there is no such folder. It is logs.path of the scenario: put the log there, or change "
+            f"the path (the log of the scenario shop is made by: nightshelf simulate --to {root})"
+        )
 
 
 def list_files(root: str, pattern: str, day: date | None = None) -> list[LogFile]:

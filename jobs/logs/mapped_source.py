@@ -16,7 +16,7 @@ from jobs.lake.days import DayRange
 from jobs.logs.config import EventsMapping, ItemsMapping, MappedLogs, Mapping, UsersMapping
 from jobs.logs.file_schemas import Kinds, check_columns, group_files
 from jobs.logs.judge_events import raw_event_columns
-from jobs.logs.log_files import LogFile, list_files, list_landing_files, root_of
+from jobs.logs.log_files import LogFile, check_root, list_files, list_landing_files, root_of
 from jobs.logs.map_columns import map_catalogue, map_events
 from jobs.logs.read_files import read_group
 from jobs.logs.tables import CAMPAIGN_MEMBERS, ITEMS, PROMOTIONS, USERS
@@ -121,10 +121,12 @@ class MappedSource:
 
     def _event_files(self, mapping: EventsMapping, days: DayRange, needed: date | None) -> list[LogFile]:
         if "{" in mapping.files.path:
+            check_root(self.location)
             return list_landing_files(self.location, mapping.files.path, days, needed)
         return self._catalogue_files(mapping)
 
     def _catalogue_files(self, mapping: Mapping) -> list[LogFile]:
+        check_root(self.location)
         files = list_files(self.location, mapping.files.path)
         if not files:
             raise ValueError(

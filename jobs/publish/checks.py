@@ -107,7 +107,7 @@ def find_rows(check: CheckConfig, subject: Subject) -> Rows:
     scenario, day = subject.run.scenario, subject.run.date
     if check.table in OUTPUT_TABLES:
         return Rows(OUTPUT_TABLES[check.table], day, subject.snapshots.get(check.table), is_output=True)
-    tonight, closed = day + timedelta(days=1), day - timedelta(days=scenario.examples.label_window_days - 1)
+    tonight, closed = day + timedelta(days=1), day - timedelta(days=scenario.examples.closes_after_days)
     table, of_day = {
         "events": (EVENTS, day),
         "user_features": (user_features(scenario.features), tonight),

@@ -37,6 +37,11 @@ def utility_sql(weights: Mapping[str, float]) -> str:
     return " + ".join(terms)
 
 
+def _predictions_sql(weights: Mapping[str, float]) -> str:
+    columns = ", ".join(f"{prediction_column(task)}::DOUBLE" for task in weights)
+    return f"map({[*weights]}, [{columns}])"
+
+
 def _has(channel: str) -> str:
     return f"channels & {BIT[channel]} != 0"
 
@@ -57,12 +62,13 @@ CASE
     || CASE WHEN every = 1 THEN '; usually every day'
             WHEN every > 1 THEN '; usually every ' || every || ' days' ELSE '' END
     || offer
-  WHEN {_has("popular_in_type")} THEN 'The favourite in ' || kind || ', which this household buys' || offer
+  WHEN {_has("popular_in_type")} THEN
+    'The favourite in ' || kind || ', which this user often chooses' || offer
   WHEN {_has("popular_in_department")} THEN
-    'Popular in a department this household shops' || coalesce(': ' || kind, '') || offer
-  WHEN {_has("on_promotion")} THEN 'On offer in ' || kind || ', which this household buys'
+    'Popular in a department this user often chooses' || coalesce(': ' || kind, '') || offer
+  WHEN {_has("on_promotion")} THEN 'On offer in ' || kind || ', which this user often chooses'
   WHEN {_has("acted_on")} THEN 'Noticed before, not bought yet'
-  ELSE 'Popular with all households'
+  ELSE 'Popular with everyone'
 END
 """
 
@@ -95,7 +101,8 @@ def rank_shelves(database: DayDatabase, rules: RecommendConfig) -> pa.Table:
                CASE WHEN {_has("on_promotion")} THEN ', on promotion' ELSE '' END AS offer
         FROM ranked
     )
-    SELECT * EXCLUDE (channels), {_REASON} AS reason, {_CHANNEL_NAMES} AS channels
+    SELECT * EXCLUDE (channels), {_REASON} AS reason, {_CHANNEL_NAMES} AS channels,
+           {_predictions_sql(rules.utility)} AS predictions
     FROM explained ORDER BY user_id, rank
     """
     parameters = {"per_category": rules.max_per_category, "items": rules.items_per_user}

@@ -19,6 +19,9 @@ RECOMMENDATIONS = Table(
         Column(
             "expected_spend", "double", "expected value of the purchases of the item in the window, cents"
         ),
+        Column(
+            "predictions", "map<string,double>", "the prediction of each task of the utility, by its name"
+        ),
         Column("reason", "string", "why, for a person to read"),
         Column("channels", "list<string>", "the candidate channels that proposed the item"),
         Column("model_version", "string", "the model that scored it"),

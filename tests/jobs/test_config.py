@@ -75,6 +75,12 @@ def test_an_unknown_scenario_names_the_known_ones() -> None:
             "calibration_days (0) are for tasks with a calibration: ['purchase']",
             id="calibration without days",
         ),
+        pytest.param(
+            "training_weeks: 13",
+            "training_weeks: 13\n  attributed_within: request",
+            "attributed_within is for anchors that are events",
+            id="attribution to a day",
+        ),
         pytest.param("name: grocery", "name: ../grocery", "lower-case letters", id="a name that is a path"),
     ],
 )
@@ -118,6 +124,17 @@ def test_what_is_no_mapping_is_refused_with_its_file(problems: Callable[[str], l
 def test_a_date_outside_the_log_is_refused(home: Path, day: date) -> None:
     with pytest.raises(ConfigError, match=f"--date {day}: the log of grocery has the days 2017-01-01 to"):
         make_run("grocery", day)
+
+
+def test_a_log_without_times_is_refused(home: Path, tmp_path: Path) -> None:
+    dated = (CONF_FOLDER / "movies.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "movies.yaml"
+    path.write_text(
+        dated.replace("{column: timestamp, unit: seconds}", "{day: 1997-09-20}"), encoding="utf-8"
+    )
+
+    with pytest.raises(ConfigError, match="movies: a log without times has no nights"):
+        make_run(str(path), date(1997, 9, 20))
 
 
 def test_a_digest_changes_with_its_sections_alone(tmp_path: Path) -> None:

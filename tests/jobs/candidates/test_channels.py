@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from jobs.candidates.channels import BIT, CHANNELS, add_day_items, channels_of, propose
-from jobs.config import CandidatesConfig
+from jobs.candidates.channels import BIT, CHANNELS, add_day_items, channels_of, check_channels, propose
+from jobs.config import CandidatesConfig, load_scenario
 from jobs.lake.day_tasks import DayDatabase
 from tests.jobs.day_database import day_database, rows_of
 
@@ -110,6 +110,48 @@ def test_what_a_user_acted_on_is_proposed_up_to_its_quota() -> None:
 
     bit = BIT["acted_on"]
     assert {(user, item) for user, item, mask in found if mask & bit} == {("a", "other"), ("a", "fair")}
+
+
+def add_view(database: DayDatabase, name: str, columns: str, rows: list[tuple[Any, ...]]) -> None:
+    database.register(name, day_database(event=(columns, rows)).table("event").to_arrow_table())
+
+
+def test_where_nothing_is_sold_items_are_popular_by_their_events_and_what_is_known_is_left_out() -> None:
+    database = make_database()
+    for view in ("item", "user_item", "user_category"):
+        database.execute(f"DELETE FROM {view}")
+    ratings = [("good", 9), ("fair", 7), ("best", 7), ("other", 1), ("loner", 3), ("fuel", 0)]
+    add_view(database, "item_event", "item_id VARCHAR, item_rating_count_28d BIGINT", ratings)
+    shares = "user_id VARCHAR, level VARCHAR, category_id VARCHAR, user_category_rating_share DOUBLE"
+    liked = [("a", "department", "D2", 0.6), ("a", "department", "D1", 0.4), ("b", "type", _T2, 1.0)]
+    add_view(database, "user_category_event", shares, liked)
+    known = "user_id VARCHAR, item_id VARCHAR, user_item_event_rank BIGINT"
+    add_view(database, "user_item_event", known, [("b", "good", 1)])
+    add_day_items(database, DAY, 7, CONFIG.max_line_quantity)
+    by_events = {
+        "popular": 3, "acted_on": 5, "exclude_known": True, "popular_by": "item_rating_count_28d",
+        "favourite_by": "user_category_rating_share", "popular_per_type": 2,
+    }  # fmt: skip
+
+    found: Proposals = defaultdict(set)
+    for user, item, channels in propose(database, CONFIG.model_copy(update=by_events)).fetchall():
+        for channel, bit in BIT.items():
+            if channels & bit:
+                found[channel].add((user, item))
+
+    assert found == {
+        "popular": {("a", "good"), ("a", "best"), ("a", "fair"), ("b", "best"), ("b", "fair")},
+        "popular_in_department": {("a", "other")},
+        "popular_in_type": {("b", "fair")},
+    }
+
+
+def test_channels_go_by_declared_features_only() -> None:
+    features = load_scenario("movies").features
+
+    check_channels(load_scenario("movies").candidates, features)
+    with pytest.raises(ValueError, match=r"candidates go by item_sales: declare it of item; .*item_rating"):
+        check_channels(CONFIG.model_copy(update={"popular_by": "item_sales"}), features)
 
 
 def test_an_item_that_was_sold_in_a_large_line_is_not_proposed(proposals: Callable[[int], Proposals]) -> None:

@@ -1,11 +1,11 @@
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from jobs.config import ScenarioConfig, load_scenario
-from jobs.examples.day_examples import finish_examples, label_pairs, label_users
+from jobs.examples.day_examples import finish_examples, label_events, label_pairs, label_users
 from jobs.examples.tables import examples
 from jobs.features.config import DeclaredLabel
 from jobs.lake.day_tasks import DayDatabase
@@ -140,3 +140,79 @@ def test_an_example_keeps_its_id_whatever_other_rows_there_are(config: ScenarioC
     ]
 
     assert ids[0] == ids[1]
+
+
+_ATTRIBUTED = (
+    "user_id VARCHAR, item_id VARCHAR, anchor_id VARCHAR, event_id VARCHAR, event_type VARCHAR, "
+    "event_time TIMESTAMP, surface VARCHAR, position INTEGER, price BIGINT, quantity BIGINT, value BIGINT, "
+    "discount BIGINT, rating DOUBLE"
+)
+
+
+def attributed_row(anchor: str, event: str, kind: str, minute: int = 0, **money: Any) -> list[Any]:
+    given = [money.get(name) for name in ("price", "quantity", "value", "discount", "rating")]
+    return ["u", "i", anchor, event, kind, datetime(2017, 3, 1, 12, minute), "home", 3, *given]  # noqa: DTZ001
+
+
+def labelled_events(rows: list[list[Any]], labels: list[dict[str, Any]], rate: float = 1.0) -> DayDatabase:
+    database = day_database(attributed=(_ATTRIBUTED, rows))
+    label_events(database, [DeclaredLabel.model_validate(label) for label in labels], rate)
+    return database
+
+
+def test_an_anchor_event_is_labelled_with_what_was_attributed_to_it() -> None:
+    database = labelled_events(
+        [
+            attributed_row("a", "a", "impression"),
+            attributed_row("a", "click", "click"),
+            attributed_row("a", "buy 1", "purchase", value=250, discount=0),
+            attributed_row("a", "buy 2", "purchase", value=100, discount=10),
+            attributed_row("b", "b", "impression", minute=1),
+        ],
+        [
+            {"name": "label_click", "events": ["click"]},
+            {"name": "label_cart", "events": ["cart"], "given": ["click"]},
+        ],
+    )
+
+    names = "event_id, label_click, label_cart, label_purchase, label_spend, label_buys_on_discount"
+    assert rows_of(database, f"SELECT {names} FROM labelled_pair") == [
+        ("a", 1, 0, 1, 350, 1),
+        ("b", 0, None, 0, 0, None),
+    ]
+    assert rows_of(database, "SELECT DISTINCT item_id, surface, position FROM labelled_pair") == [
+        ("i", "home", 3)
+    ]
+
+
+def test_a_rating_is_its_own_anchor_and_a_like_from_four_on() -> None:
+    database = labelled_events(
+        [attributed_row(name, name, "rating", rating=value) for name, value in (("a", 3.5), ("b", 4.0))],
+        [
+            {"name": "label_like", "measure": "last", "of": "rating", "at_least": 4, "events": ["rating"]},
+            {"name": "label_rating", "measure": "last", "of": "rating", "events": ["rating"]},
+        ],
+    )
+
+    assert rows_of(database, "SELECT event_id, label_like, label_rating FROM labelled_pair") == [
+        ("a", 0, 3.5), ("b", 1, 4.0)
+    ]  # fmt: skip
+
+
+def test_anchor_events_that_nothing_followed_are_kept_at_the_rate_that_they_carry() -> None:
+    shown = [attributed_row(f"a{number}", f"a{number}", "impression") for number in range(2000)]
+    followed = [attributed_row(f"a{number}", f"c{number}", "click") for number in range(100)]
+    label = [{"name": "label_click", "events": ["click"]}]
+
+    rows = rows_of(
+        labelled_events([*shown, *followed], label, 0.25),
+        "SELECT label_click, sampling_rate, count(*), min(event_id) FROM labelled_pair GROUP BY ALL",
+    )
+    again = labelled_events([*followed, *shown[::-1]], label, 0.25)
+
+    (_, low_rate, num_others, _), (_, full_rate, num_clicked, _) = rows
+    assert (low_rate, full_rate, num_clicked) == (0.25, 1.0, 100)
+    assert abs(num_others - 475) < 60
+    assert rows == rows_of(
+        again, "SELECT label_click, sampling_rate, count(*), min(event_id) FROM labelled_pair GROUP BY ALL"
+    )

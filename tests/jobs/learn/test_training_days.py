@@ -12,8 +12,12 @@ from jobs.stage import Run
 SCENARIO, RUNTIME = load_scenario("grocery"), load_runtime()
 
 
-def make_run(day: date, window: int, validation_days: int, weeks: int, calibration_days: int = 0) -> Run:
-    examples = SCENARIO.examples.model_copy(update={"label_window_days": window, "training_weeks": weeks})
+def make_run(
+    day: date, window: int, validation_days: int, weeks: int, calibration_days: int = 0, **changes: str
+) -> Run:
+    examples = SCENARIO.examples.model_copy(
+        update={"label_window_days": window, "training_weeks": weeks, **changes}
+    )
     days = {"validation_days": validation_days, "calibration_days": calibration_days}
     learn = SCENARIO.learn.model_copy(update=days)
     scenario = SCENARIO.model_copy(update={"examples": examples, "learn": learn})
@@ -39,6 +43,14 @@ def test_no_label_window_of_training_reaches_into_the_days_that_calibrate_or_jud
     assert (days.validation[1] - days.validation[0]).days + 1 == validation_days
     assert SCENARIO.logs.first_day < days.train[0] <= days.train[1]
     assert days.final == (days.train[1] + timedelta(1), days.validation[1])  # the refit misses no anchor
+
+
+@given(day=st.dates(date(2017, 2, 24), date(2017, 12, 31)), window=st.integers(1, 14))
+def test_the_windows_of_anchor_events_reach_one_day_further(day: date, window: int) -> None:
+    days = plan_days(make_run(day, window, validation_days=3, weeks=5, anchor="impression"))
+
+    assert days.validation[1] + timedelta(window) == day
+    assert days.train[1] + timedelta(window) == days.held_out_from - timedelta(1)
 
 
 def test_thirteen_weeks_of_anchors_are_used_where_the_log_is_long_enough() -> None:

@@ -33,6 +33,15 @@ def test_utility_is_the_weighted_sum_of_predictions_spend_in_whole_units() -> No
     assert utility == pytest.approx(2 * 0.3 + 0.1 * 2.50 - 0.5)
 
 
+def test_a_shelf_tells_the_prediction_of_each_task_of_the_utility() -> None:
+    database = scored(("u", "i", "c", 0.3))
+    rules = CONFIG.model_copy(update={"utility": {"purchase": 1.0, "spend": 0.1}})
+
+    (row,) = rank_shelves(database, rules).to_pylist()
+
+    assert dict(row["predictions"]) == {"purchase": 0.3, "spend": 250.0}
+
+
 def test_a_shelf_holds_the_best_within_the_cap_per_category_ranked_from_1() -> None:
     database = scored(
         ("u", "a", "milk", 0.9), ("u", "b", "milk", 0.8), ("u", "third of milk", "milk", 0.7),
@@ -61,15 +70,15 @@ _REASONS: list[tuple[list[str], tuple[int, int, float | None] | None, str]] = [
     (["popular", "bought_before"], (12, 3, 6.6), "Bought 12 times, last 3 days ago; usually every 7 days"),
     (["bought_before"], (9, 2, 1.2), "Bought 9 times, last 2 days ago; usually every day"),
     (["bought_before", "on_promotion"], (1, 30, None), "Bought once, last 30 days ago, on promotion"),
-    (["popular_in_type", "popular"], None, "The favourite in Pasta: Long, which this household buys"),
+    (["popular_in_type", "popular"], None, "The favourite in Pasta: Long, which this user often chooses"),
     (
         ["popular_in_department", "on_promotion"],
         None,
-        "Popular in a department this household shops: Pasta: Long, on promotion",
+        "Popular in a department this user often chooses: Pasta: Long, on promotion",
     ),
-    (["on_promotion"], None, "On offer in Pasta: Long, which this household buys"),
-    (["popular", "on_promotion"], None, "On offer in Pasta: Long, which this household buys"),
-    (["popular"], None, "Popular with all households"),
+    (["on_promotion"], None, "On offer in Pasta: Long, which this user often chooses"),
+    (["popular", "on_promotion"], None, "On offer in Pasta: Long, which this user often chooses"),
+    (["popular"], None, "Popular with everyone"),
 ]
 
 
@@ -82,7 +91,7 @@ def test_reasons_are_readable() -> None:
 def test_an_item_without_a_type_has_a_reason_as_well() -> None:
     """The catalogue knows some products by their department only."""
     assert reasons_of([(["popular_in_department"], None, None), (["popular"], None, None)]) == [
-        "Popular in a department this household shops", "Popular with all households"
+        "Popular in a department this user often chooses", "Popular with everyone"
     ]  # fmt: skip
 
 
