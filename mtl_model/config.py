@@ -181,6 +181,7 @@ class ModelConfig(StrictModel):
         check_lists(self.list_fields, self.id_fields, self.embedding_dim)
         check_factors(self.factored_fields, self.embedded_fields, self.list_fields)
         _check_dependencies(self.tasks)
+        self.training.check_tasks(task.name for task in self.tasks)
         if self.sharing.is_funnel and not self.parents:
             raise ValueError(f"sharing {self.sharing.name} needs tasks joined by depends_on, found none")
         if self.tower_hidden_dims and not self.sharing.has_towers:

@@ -74,7 +74,10 @@ def verify_manifest(folder: Path) -> None:
     pickles = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLE_SUFFIXES)
     if pickles:
         raise ValueError(f"{folder} holds pickles, which run code when loaded: {pickles}")
-    expected = json.loads((folder / MANIFEST).read_bytes())
+    try:
+        expected = json.loads((folder / MANIFEST).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{folder} has a {MANIFEST} that is not JSON: {error}") from error
     found = _hash_files(folder)
     problems = {
         "unknown": sorted(found.keys() - expected.keys()),

@@ -84,6 +84,9 @@ def model_of(model: ModelConfig, combination: Combination) -> ModelConfig:
     if combination.twin_of:
         names = _with_parents(model, combination.twin_of)
         content["tasks"] = [task for task in content["tasks"] if task["name"] in names]
+        stopping = model.training.early_stopping
+        if stopping and stopping.task not in names:
+            content["training"]["early_stopping"] = None
     try:
         return ModelConfig.model_validate(content)
     except ValidationError as error:

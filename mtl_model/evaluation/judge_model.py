@@ -2,7 +2,10 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from mtl_model.config import TrainSpec
 from mtl_model.evaluation.calibration import CalibrationMap, read_calibration, write_calibration
@@ -33,6 +36,24 @@ def judge_model(predictor: Predictor, spec: TrainSpec, group: ProcessGroup, fold
     for task, task_metrics in metrics.items():
         summary = {name: value for name, value in task_metrics.items() if isinstance(value, int | float)}
         logger.info("judged %s on %d files: %s", task, len(spec.validation_files), summary)
+
+
+def validate(
+    predictor: Predictor, files: Sequence[Path], group: ProcessGroup, task: str, metric: str
+) -> float:
+    """One metric of the uncalibrated predictions on all ranks; each predicts its share of the rows.
+
+    Raises:
+        ValueError: if it is not defined on these files.
+    """
+    shares = group.gather(judge_files(predictor, files, group.rank, group.world_size))
+    value = torch.zeros((), dtype=torch.float64, device=group.device)
+    if shares is not None:
+        found = measure(predictor, shares)[task].get(metric)
+        if not isinstance(found, float):
+            raise ValueError(f"{metric} of task {task} is not defined on the {len(files)} validation files")
+        value += found
+    return float(group.all_reduce(value))
 
 
 def fit_calibration(predictor: Predictor, shares: list[dict[str, Judged]]) -> dict[str, CalibrationMap]:

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors.torch import load_file, save_file
@@ -15,37 +16,44 @@ from torch import Tensor, nn, optim
 
 from mtl_model.balancing.balancer import Balancer
 from mtl_model.model_folder import verify_manifest, write_manifest
+from mtl_model.training.early_stopping import EarlyStopping
 
 logger = logging.getLogger(__name__)
 
+KEPT_CHECKPOINTS = 2  # the one before the newest serves where the newest is damaged
 
-def save_checkpoint(
-    folder: Path,
-    step: int,
-    model: nn.Module,
-    optimizer: optim.Optimizer,
-    balancer: Balancer,
-    spec_digest: str,
-) -> None:
-    """Writes the state after `step` steps, then removes the older one."""
+
+class TrainingState(NamedTuple):
+    """What the steps change."""
+
+    model: nn.Module
+    optimizer: optim.Optimizer
+    balancer: Balancer
+    early_stopping: EarlyStopping | None = None
+
+
+def save_checkpoint(folder: Path, step: int, state: TrainingState, spec_digest: str) -> None:
+    """Writes the state after `step` steps, then removes all but the one before it."""
     partial = folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(model.state_dict(), partial / "model.safetensors")
-    save_file(_optimizer_tensors(model, optimizer), partial / "optimizer.safetensors")
-    balance = {name: values.tolist() for name, values in balancer.state.items()}
-    state = {"step": step, "spec_digest": spec_digest, "balancer": balance}
-    (partial / "state.json").write_text(json.dumps(state))
+    save_file(state.model.state_dict(), partial / "model.safetensors")
+    save_file(_optimizer_tensors(state.model, state.optimizer), partial / "optimizer.safetensors")
+    balance = {name: values.tolist() for name, values in state.balancer.state.items()}
+    numbers = {"step": step, "spec_digest": spec_digest, "balancer": balance}
+    if state.early_stopping:
+        save_file(state.early_stopping.best_weights, partial / "best.safetensors")
+        numbers["epoch_values"] = state.early_stopping.values
+    (partial / "state.json").write_text(json.dumps(numbers))
     write_manifest(partial)
-    older = list(folder.glob("step-*"))
-    partial.rename(folder / f"step-{step:08d}")
-    for path in older:
+    whole = folder / f"step-{step:08d}"
+    shutil.rmtree(whole, ignore_errors=True)  # a damaged one, which has been passed over
+    partial.rename(whole)
+    for path in sorted(folder.glob("step-*"), reverse=True)[KEPT_CHECKPOINTS:]:
         shutil.rmtree(path)
 
 
-def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: optim.Optimizer, balancer: Balancer, spec_digest: str
-) -> int:
+def load_checkpoint(folder: Path, state: TrainingState, spec_digest: str) -> int:
     """Restores the newest state of this very training and returns its step; 0 where there is none."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
@@ -53,14 +61,17 @@ def load_checkpoint(
         except ValueError as error:
             logger.warning("damaged checkpoint passed over: %s", error)
             continue
-        state = json.loads((path / "state.json").read_bytes())
-        if state["spec_digest"] != spec_digest:
+        numbers = json.loads((path / "state.json").read_bytes())
+        if numbers["spec_digest"] != spec_digest:
             logger.info("checkpoint %s belongs to another spec: starting anew", path)
             continue
-        model.load_state_dict(load_file(path / "model.safetensors"))
-        _restore_optimizer(model, optimizer, load_file(path / "optimizer.safetensors"))
-        balancer.state = {name: np.array(values) for name, values in state["balancer"].items()}
-        return int(state["step"])
+        state.model.load_state_dict(load_file(path / "model.safetensors"))
+        _restore_optimizer(state.model, state.optimizer, load_file(path / "optimizer.safetensors"))
+        state.balancer.state = {name: np.array(values) for name, values in numbers["balancer"].items()}
+        if state.early_stopping:
+            state.early_stopping.best_weights = load_file(path / "best.safetensors")
+            state.early_stopping.values = numbers["epoch_values"]
+        return int(numbers["step"])
     return 0
 
 

@@ -1,13 +1,35 @@
 """The typed `training` part of a scenario."""
 
-from typing import Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mtl_model.strict_model import StrictModel
 
 ReaderName = Literal["arrow", "petastorm"]
 EmbeddingOptimizer = Literal["adamw", "rowwise_adagrad"]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class EarlyStoppingConfig(StrictModel):
+    """Stop once `metric` of `task` on the validation files has not got better for `patience` epochs.
+
+    The weights of the best epoch are kept, also where `epochs` end it first.
+    """
+
+    task: str
+    metric: Literal[
+        "auc",
+        "gauc",
+        "pr_auc",
+        "log_loss",
+        "normalised_gini",
+        "accuracy",
+        "mean_absolute_error",
+        "root_mean_squared_error",
+    ]
+    patience: PositiveInt
 
 
 class TrainingConfig(StrictModel):
@@ -16,6 +38,10 @@ class TrainingConfig(StrictModel):
     `adamw` steps over all rows of the embedding tables, `rowwise_adagrad` over those of the batch's ids
     alone: for a million rows and more. It needs an `embedding_learning_rate`, `adamw` may have one; it
     follows the same curve.
+
+    The rows are dealt to `num_processes` streams, which make the global batches: a resume on another number
+    of processes sees the same batches. `field_masking` hides a row's id or number, `sequence_masking` an item
+    of a list, at that rate, anew in each epoch.
     """
 
     reader: ReaderName = "arrow"
@@ -30,6 +56,9 @@ class TrainingConfig(StrictModel):
     embedding_optimizer: EmbeddingOptimizer = "adamw"
     embedding_learning_rate: PositiveFloat | None = None
     clip_norm: PositiveFloat | None = None
+    field_masking: Rate = 0.0
+    sequence_masking: Rate = 0.0
+    early_stopping: EarlyStoppingConfig | None = None
     seed: NonNegativeInt
     log_every_steps: PositiveInt = 50
     checkpoint_every_steps: PositiveInt = 500
@@ -55,3 +84,10 @@ class TrainingConfig(StrictModel):
                 f"got {self.embedding_weight_decay}"
             )
         return self
+
+    def check_tasks(self, tasks: Iterable[str]) -> None:
+        tasks = list(tasks)
+        if self.early_stopping and self.early_stopping.task not in tasks:
+            raise ValueError(
+                f"early_stopping judges by {self.early_stopping.task!r}, which is none of the tasks {tasks}"
+            )

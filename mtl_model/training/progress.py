@@ -3,19 +3,68 @@
 import json
 import logging
 import sys
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+
+
+class Window:
+    """Sums since the last report, of all ranks but for losses and waiting, which are of this one.
+
+    A task's weight counts in the steps where it has labelled rows.
+    """
+
+    def __init__(self, counts: Tensor) -> None:
+        self.counts = torch.zeros_like(counts)
+        self.task_sums = torch.zeros_like(counts[1:])
+        self.weight_sums = torch.zeros_like(counts[1:])
+        self.labelled_steps = torch.zeros_like(counts[1:])
+        self.started = time.perf_counter()
+
+    def add(self, counts: Tensor, task_sums: Tensor, weights: Tensor) -> None:
+        labelled = counts[1:] > 0
+        self.counts += counts
+        self.task_sums += task_sums
+        self.weight_sums += weights * labelled
+        self.labelled_steps += labelled
+
+
+class WaitClock:
+    """Adds up how long the consumer of some items has waited for them."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def watch(self, items: Iterable[Item]) -> Iterator[Item]:
+        started = time.perf_counter()
+        for item in items:
+            self.seconds += time.perf_counter() - started
+            yield item
+            started = time.perf_counter()
+
+    def read(self) -> float:
+        """The seconds since the last reading."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
 
 class StepReport(NamedTuple):
-    """Means since the last report, over all ranks; None for a task that had no labelled row."""
+    """Means since the last report, over all ranks; None for a task that had no labelled row.
+
+    `data_wait_share`: the share of the time that steps waited for their rows.
+    """
 
     step: int
     epoch: int
@@ -24,6 +73,7 @@ class StepReport(NamedTuple):
     task_weights: dict[str, float | None]
     learning_rate: float
     rows_per_second: float
+    data_wait_share: float
 
 
 class ProgressReporter:
@@ -65,6 +115,7 @@ class ProgressReporter:
         self.tensorboard.add_scalar("loss", report.loss, report.step)
         self.tensorboard.add_scalar("learning_rate", report.learning_rate, report.step)
         self.tensorboard.add_scalar("rows_per_second", report.rows_per_second, report.step)
+        self.tensorboard.add_scalar("data_wait_share", report.data_wait_share, report.step)
         for name, values in (("loss", report.task_losses), ("weight", report.task_weights)):
             for task, value in values.items():
                 if value is not None:
@@ -74,11 +125,15 @@ class ProgressReporter:
             for task, loss in report.task_losses.items()
             if loss is not None
         )
-        text = f"epoch {report.epoch} loss {report.loss:.4f} ({losses}) {report.rows_per_second:,.0f} rows/s"
+        speed = f"{report.rows_per_second:,.0f} rows/s, {report.data_wait_share:.0%} waiting for rows"
+        text = f"epoch {report.epoch} loss {report.loss:.4f} ({losses}) {speed}"
         if self.bar.disable:
             logger.info("step %d of %d, %s", report.step, self.total_steps, text)
         else:
             self.bar.update(self.bar_task, completed=report.step, description=text)
+
+    def report_epoch(self, step: int, name: str, value: float) -> None:
+        self.tensorboard.add_scalar(f"validation/{name}", value, step)
 
 
 def _drop_history_after(history: Path, step: int) -> None:

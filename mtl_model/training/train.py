@@ -3,21 +3,22 @@
 torchrun --standalone --nproc-per-node 2 -m mtl_model.training.train --spec spec.json
 
 Trains on the spec's train files, judges on its validation files, passes once over its final files, and saves.
-A killed training goes on from its last checkpoint when it is started again with the same spec.
+A killed training goes on from its last checkpoint when it is started again with the same spec, also with
+another --nproc-per-node.
 """
 
 import argparse
 import gc
 import hashlib
+import json
 import logging
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -26,15 +27,16 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from mtl_model.balancing.task_balancing import TaskBalancing
 from mtl_model.config import DataSpec, ModelDescription, TrainSpec
-from mtl_model.data.batches import count_steps, load_reader, shuffled_batches
+from mtl_model.data.batches import load_reader
 from mtl_model.data.encode import Batch, Encoder
 from mtl_model.data.prefetch import prefetch
-from mtl_model.evaluation.judge_model import judge_model
+from mtl_model.evaluation.judge_model import judge_model, validate
 from mtl_model.model import build_model
 from mtl_model.model_folder import read_vocabularies, write_manifest, write_model
 from mtl_model.predict import Predictor
 from mtl_model.seeds import derive_seed
-from mtl_model.training.checkpoint import load_checkpoint, save_checkpoint
+from mtl_model.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from mtl_model.training.early_stopping import EarlyStopping
 from mtl_model.training.losses import JointLoss, count_divisors, joint_loss
 from mtl_model.training.optimizer import (
     build_optimizer,
@@ -42,44 +44,14 @@ from mtl_model.training.optimizer import (
     learning_rate_at,
     set_learning_rate,
 )
+from mtl_model.training.passes import Pass, plan_passes, read_pass, share_streams
 from mtl_model.training.process_group import ProcessGroup, join_process_group
-from mtl_model.training.progress import ProgressReporter, StepReport
+from mtl_model.training.progress import ProgressReporter, StepReport, WaitClock, Window
 from mtl_model.transfer.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
 
 PREFETCHED_BATCHES = 8
-
-
-class Pass(NamedTuple):
-    """One reading of some files, from step `first_step` on."""
-
-    files: tuple[Path, ...]
-    epoch: int
-    first_step: int
-    num_steps: int
-    is_final: bool
-
-
-class Window:
-    """Sums since the last report, of all ranks but for the losses, which are of this one.
-
-    A task's weight counts in the steps where it has labelled rows.
-    """
-
-    def __init__(self, counts: Tensor) -> None:
-        self.counts = torch.zeros_like(counts)
-        self.task_sums = torch.zeros_like(counts[1:])
-        self.weight_sums = torch.zeros_like(counts[1:])
-        self.labelled_steps = torch.zeros_like(counts[1:])
-        self.started = time.perf_counter()
-
-    def add(self, counts: Tensor, task_sums: Tensor, weights: Tensor) -> None:
-        labelled = counts[1:] > 0
-        self.counts += counts
-        self.task_sums += task_sums
-        self.weight_sums += weights * labelled
-        self.labelled_steps += labelled
 
 
 class Trainer:
@@ -101,26 +73,30 @@ class Trainer:
             sparse = [f"embedding.{name}" for name in self.model.embedding.sparse_parameters()]
             self.wrapped = group.wrap_in_ddp(self.model, ignore=sparse)
         self.optimizer = build_optimizer(self.model, self.training)
+        stopping = self.training.early_stopping
+        self.early_stopping = EarlyStopping(stopping) if stopping else None
+        self.state = TrainingState(self.model, self.optimizer, self.balancing.balancer, self.early_stopping)
         self.reader = load_reader(self.training.reader)
-        self.rank_batch_size = self.training.global_batch_size // group.world_size
-        self.passes = self._plan_passes()
+        self.share = share_streams(self.training.num_processes, group.rank, group.world_size)
+        self.passes = plan_passes(spec, self.reader)
         self.train_steps = sum(one_pass.num_steps for one_pass in self.passes if not one_pass.is_final)
 
     def run(self) -> None:
-        balancer = self.balancing.balancer
-        done = load_checkpoint(
-            self.work_dir / "checkpoints", self.model, self.optimizer, balancer, self.spec_digest
-        )
+        done = load_checkpoint(self.work_dir / "checkpoints", self.state, self.spec_digest)
         logger.info("training on %d files from step %d", len(self.spec.train_files), done)
         self.group.barrier()
         self.work_dir.mkdir(parents=True, exist_ok=True)
-        total_steps = self.passes[-1].first_step + self.passes[-1].num_steps
+        total_steps = self.passes[-1].last_step
         reporter = ProgressReporter(self.work_dir, done, total_steps) if self.group.is_main else None
         with reporter or nullcontext():
             for one_pass in self.passes:
-                if one_pass.is_final and done <= self.train_steps:
-                    self._judge()
-                self._run_pass(one_pass, done, reporter)
+                if one_pass.is_final:
+                    if done <= self.train_steps:
+                        self._judge()
+                    self._run_pass(one_pass, done, reporter)
+                elif not (self.early_stopping and self.early_stopping.is_over):
+                    self._run_pass(one_pass, done, reporter)
+                    self._validate(one_pass, reporter)
         if not self.passes[-1].is_final:
             self._judge()
         if self.group.is_main:
@@ -143,50 +119,40 @@ class Trainer:
         afresh = warm_start(self.model, self.encoder, description, self.spec.warm_start)
         logger.info("started from %s; afresh: %s", self.spec.warm_start.model_dir, afresh or "nothing")
 
-    def _plan_passes(self) -> list[Pass]:
-        """`epochs` passes over the train files, then one over the final files; equal on every rank."""
-        epochs = self.training.epochs if self.spec.train_files else 0
-        files = [self.spec.train_files] * epochs + [self.spec.final_files] * bool(self.spec.final_files)
-        passes, first_step = [], 0
-        for epoch, epoch_files in enumerate(files):
-            num_rows = self.reader.shard_rows(epoch_files, self.training.seed, epoch, self.group.world_size)
-            num_steps = count_steps(num_rows, self.rank_batch_size)
-            if not num_steps:
-                raise ValueError(
-                    f"no rows to train on in {len(epoch_files)} files, the first is {epoch_files[0]}"
-                )
-            passes.append(Pass(epoch_files, epoch, first_step, num_steps, is_final=epoch >= epochs))
-            first_step += num_steps
-        return passes
-
     def _run_pass(self, one_pass: Pass, done: int, reporter: ProgressReporter | None) -> None:
-        last_step = one_pass.first_step + one_pass.num_steps
-        first_step = max(done, one_pass.first_step)
+        last_step, first_step = one_pass.last_step, max(done, one_pass.first_step)
         if first_step >= last_step:
             return
         self.wrapped.train()
-        batches = islice(self._batches(one_pass), first_step - one_pass.first_step, None)
-        window = Window(self._count_rows(None))
-        for step, batch in enumerate(prefetch(batches, PREFETCHED_BATCHES), start=first_step + 1):
+        batches = read_pass(one_pass, self.spec, self.encoder, self.reader, self.share)
+        batches = prefetch(islice(batches, first_step - one_pass.first_step, None), PREFETCHED_BATCHES)
+        clock, window = WaitClock(), Window(self._count_rows(None))
+        for step, batch in enumerate(clock.watch(batches), start=first_step + 1):
             window.add(*self.train_step(batch.to(self.group.device), step))
             if reporter:
                 reporter.advance(step)
             if step % self.training.log_every_steps == 0 or step == last_step:
-                report = self._report(window, step, one_pass.epoch)
+                report = self._report(window, clock.read(), step, one_pass.epoch)
                 if reporter:
                     reporter.report(report)
                 window = Window(window.counts)
             if step % self.training.checkpoint_every_steps == 0 and self.group.is_main:
-                folder, balancer = self.work_dir / "checkpoints", self.balancing.balancer
-                save_checkpoint(folder, step, self.model, self.optimizer, balancer, self.spec_digest)
+                save_checkpoint(self.work_dir / "checkpoints", step, self.state, self.spec_digest)
 
-    def _batches(self, one_pass: Pass) -> Iterator[Batch]:
-        rank, world_size = self.group.rank, self.group.world_size
-        seed, epoch = self.training.seed, one_pass.epoch
-        columns = self.encoder.training_columns
-        tables = self.reader.read_shard(one_pass.files, columns, seed, epoch, rank, world_size)
-        row_seed = derive_seed(seed, epoch, rank)
-        return shuffled_batches(tables, self.encoder, self.rank_batch_size, one_pass.num_steps, row_seed)
+    def _validate(self, one_pass: Pass, reporter: ProgressReporter | None) -> None:
+        """Judges the model after an epoch, unless a resumed training has done so before."""
+        stopping = self.early_stopping
+        if stopping is None or len(stopping.values) > one_pass.epoch:
+            return
+        predictor = Predictor(self.model, self.encoder, self.data, self.group.device)
+        task, metric = stopping.config.task, stopping.config.metric
+        value = validate(predictor, self.spec.validation_files, self.group, task, metric)
+        stopping.observe(value, self.model)
+        logger.info("epoch %d: %s of %s is %.5f", one_pass.epoch, metric, task, value)
+        if stopping.is_over:
+            logger.info("stopping: epoch %d was the best", stopping.best_epoch)
+        if reporter:
+            reporter.report_epoch(one_pass.last_step, f"{task}/{metric}", value)
 
     def train_step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the counts of all ranks, this rank's summed losses and the weights per task."""
@@ -219,9 +185,9 @@ class Trainer:
             counts[1:] = batch.masks.sum(dim=0)
         return counts
 
-    def _report(self, window: Window, step: int, epoch: int) -> StepReport:
-        task_sums = self.group.all_reduce(window.task_sums)
-        losses = self._name_tasks(task_sums / window.counts[1:])
+    def _report(self, window: Window, waited: float, step: int, epoch: int) -> StepReport:
+        sums = self.group.all_reduce(torch.cat([window.task_sums, window.task_sums.new_tensor([waited])]))
+        losses = self._name_tasks(sums[:-1] / window.counts[1:])
         seconds = time.perf_counter() - window.started
         return StepReport(
             step=step,
@@ -231,6 +197,7 @@ class Trainer:
             task_weights=self._name_tasks(window.weight_sums / window.labelled_steps),
             learning_rate=self.optimizer.param_groups[0]["lr"],
             rows_per_second=window.counts[0].item() / seconds,
+            data_wait_share=sums[-1].item() / self.group.world_size / seconds,
         )
 
     def _name_tasks(self, means: Tensor) -> dict[str, float | None]:
@@ -242,7 +209,9 @@ class Trainer:
         }
 
     def _judge(self) -> None:
-        """Calibrates and judges the model as it is now, on rows that it has not seen; keeps its weights."""
+        """Calibrates and judges the model on rows that it was not trained on; keeps its weights."""
+        if self.early_stopping:
+            self.early_stopping.restore_best(self.model)
         if self.group.is_main:
             save_file(self.model.state_dict(), self.work_dir / "judged.safetensors")
         predictor = Predictor(self.model, self.encoder, self.data, self.group.device)
@@ -253,6 +222,9 @@ class Trainer:
         description = ModelDescription(model=self.spec.model, data=self.data)
         write_model(self.work_dir, self.model, description, self.spec.vocabularies)
         (self.work_dir / "spec.json").write_text(self.spec.model_dump_json(indent=2))
+        if self.early_stopping and self.early_stopping.values:
+            described = json.dumps(self.early_stopping.describe(), indent=2)
+            (self.work_dir / "early_stopping.json").write_text(described)
         shutil.rmtree(self.work_dir / "checkpoints", ignore_errors=True)
         write_manifest(self.work_dir)
         self.work_dir.rename(self.spec.output_dir)
@@ -261,9 +233,10 @@ class Trainer:
 
 def train(spec: TrainSpec, group: ProcessGroup) -> None:
     if spec.model.training.num_processes != group.world_size:
-        raise ValueError(
-            f"training.num_processes is {spec.model.training.num_processes}, but torchrun started "
-            f"{group.world_size}: pass --nproc-per-node {spec.model.training.num_processes}"
+        logger.warning(
+            "training.num_processes is %d, but torchrun started %d: the same batches, but other rounding",
+            spec.model.training.num_processes,
+            group.world_size,
         )
     if spec.output_dir.exists():
         earlier = spec.output_dir / "spec.json"

@@ -214,7 +214,8 @@ def test_a_broken_off_training_goes_on_and_ends_with_the_same_weights(
     pq.write_table(table, final)
     run_alone(broken)
 
-    assert [path.name for path in checkpoints] == ["step-00000020"]  # in the middle of the third epoch
+    newest = max(path.name for path in checkpoints)
+    assert newest == "step-00000020"  # in the middle of the third epoch
     assert same(weights(whole), weights(broken))
     steps = [line["step"] for line in read_history(broken)]
     assert steps == sorted(set(steps))
@@ -276,11 +277,6 @@ def test_a_finished_training_is_not_repeated_nor_overwritten(make_spec: MakeSpec
     assert (spec.output_dir / "model.safetensors").stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="exists and is of another spec"):
         run_alone(make_spec(num_rows=300, epochs=2))
-
-
-def test_the_number_of_processes_must_be_that_of_the_config(make_spec: MakeSpec) -> None:
-    with pytest.raises(ValueError, match="is 2, but torchrun started 1: pass --nproc-per-node 2"):
-        run_alone(make_spec(num_processes=2))
 
 
 def test_no_rows_to_train_on_is_an_error(make_spec: MakeSpec) -> None:
