@@ -29,7 +29,7 @@ SHOWN = {
     "surface": "string",
     "position": "int",
 }  # of anchor events; tonight's shelf has one surface, and a top
-_KEYS = {"ds", "user_id", "item_id", "level", "category_id"}
+_KEYS = {"ds", "user_id", "item_id", "level", "category_id", "brand"}
 
 
 def _renamed(table: Table, prefix: str, new_prefix: str) -> dict[str, str]:
@@ -61,6 +61,8 @@ def _sources(config: FeaturesConfig) -> list[_Source]:
         "user": of_user,
         "item": of_item,
         "user_item": f"{of_user} AND {of_item}",
+        "brand": "f.brand = l.brand",
+        "user_brand": f"{of_user} AND f.brand = l.brand",
     }
     for entity, condition in of_entities.items():
         if table := declared.get(entity):

@@ -9,7 +9,8 @@ from mtl_model.strict_model import StrictModel
 
 EventTypes = Annotated[tuple[EventType, ...], Field(min_length=1)]
 ValueColumn = Literal["value", "price", "quantity", "discount", "rating"]
-Entity = Literal["user", "item", "category", "user_item", "user_category"]
+Entity = Literal["user", "item", "category", "brand", "user_item", "user_category", "user_brand"]
+Parent = Literal["department", "category", "type", "brand"]
 Measure = Literal[
     "count", "distinct_count", "sum", "mean", "min", "max", "last", "time_since", "interval", "rate", "trend",
     "share",
@@ -22,9 +23,12 @@ COUNTED = {
     "user": {"item", "day"},
     "item": {"user", "day"},
     "category": {"user", "item", "day"},
+    "brand": {"user", "item", "day"},
     "user_item": {"day"},
     "user_category": {"item", "day"},
+    "user_brand": {"item", "day"},
 }
+PARENTS: tuple[Parent, ...] = ("department", "category", "type", "brand")
 
 
 class Prior(StrictModel):
@@ -38,7 +42,8 @@ class DeclaredFeature(StrictModel):
     """One measure of an entity over events of some types: a column for each window, or for all days before.
 
     `of` is the column of the events that is measured, or what a distinct_count counts; `per` and `prior`
-    belong to a rate: (events + prior.rate x prior.weight) / (events of `per` + prior.weight).
+    belong to a rate: (events + prior.rate x prior.weight) / (events of `per` + prior.weight). A share of
+    an item is `within` its department, category, type or brand; others know what they are a part of.
     """
 
     entity: Entity
@@ -47,6 +52,7 @@ class DeclaredFeature(StrictModel):
     of: ValueColumn | Literal["user", "item", "day"] | None = None
     per: EventTypes | None = None
     prior: Prior | None = None
+    within: Parent | None = None
     windows_days: tuple[PositiveInt, ...] = ()
 
     @model_validator(mode="after")
@@ -72,8 +78,17 @@ class DeclaredFeature(StrictModel):
             raise ValueError(f"a trend is between two windows_days, got {list(windows)}")
         if self.measure in {"time_since", "interval"} and windows:
             raise ValueError(f"{self.measure} looks at all days before: it has no windows_days")
-        if self.measure == "share" and self.entity not in {"user_item", "user_category"}:
-            raise ValueError(f"a share is of a user's events: not of entity {self.entity}")
+        return self
+
+    @model_validator(mode="after")
+    def check_share(self) -> Self:
+        if self.measure == "share" and self.entity == "user":
+            raise ValueError("a user is no part of anything: no share of entity user")
+        if (self.within is not None) != (self.measure == "share" and self.entity == "item"):
+            raise ValueError(
+                f"a share of item, and nothing else, needs `within`, one of {list(PARENTS)}: "
+                f"{self.measure} of {self.entity} has {self.within}"
+            )
         return self
 
 

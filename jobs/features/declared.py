@@ -12,21 +12,32 @@ from jobs.features.config import DeclaredFeature, DeclaredLabel, Entity
 from jobs.lake.columns import Column
 
 RATING_UNITS = 1_000_000  # ratings are summed in fixed point; all other values are integers
-SHARE_WITHIN = {"user_item": "user_id", "user_category": "user_id, level"}
+
+_USER_SHARE_WITHIN = {"user_item": "user_id", "user_category": "user_id, level", "user_brand": "user_id"}
 
 _COUNTED_IDS = {"user": "user_id", "item": "item_id", "day": "ds"}
 _SQL_TYPES = {"int": "INTEGER", "long": "BIGINT", "double": "DOUBLE"}
+_WHOLES = {
+    **dict.fromkeys(_USER_SHARE_WITHIN, "the user's"),
+    **dict.fromkeys(("user", "item", "brand"), "all"),
+    "category": "its level's",
+}
 _UNITS = {"value": "cents", "price": "cents", "discount": "cents", "quantity": "units", "rating": "rating"}
 
 
 @dataclass(frozen=True)
 class DeclaredColumn:
-    """A column of a feature table; `window` is its days as text, or `all`."""
+    """A column of a feature table; `window` is its days as text, or `all`.
+
+    `share_within`, of what has no user: the column is a count at first, and becomes a share of the rows that
+    are equal in these columns once all rows of the day are there (jobs/features/shares.py).
+    """
 
     entity: Entity
     column: Column
     sql: str
     window: str
+    share_within: tuple[str, ...] | None = None
 
 
 def declared_columns(config: FeaturesConfig, entity: Entity) -> list[DeclaredColumn]:
@@ -65,11 +76,20 @@ def _column(feature: DeclaredFeature, windows: Sequence[int]) -> DeclaredColumn:
     if feature.of:
         parts.append(f"distinct_{feature.of}" if feature.measure == "distinct_count" else feature.of)
     parts += ["count" if feature.measure == "distinct_count" else feature.measure]
+    parts += ["in", feature.within] if feature.within else []
     parts += [f"{window}d" for window in windows]
     days = " against ".join(map(str, windows))
     when = f"in the {days} days before" if windows else "in all days before"
     column = Column("_".join(parts), _type(feature), f"{_meaning(feature)} {when}")
-    return DeclaredColumn(feature.entity, column, _sql(feature, windows), days or "all")
+    return DeclaredColumn(feature.entity, column, _sql(feature, windows), days or "all", _parent(feature))
+
+
+def _parent(feature: DeclaredFeature) -> tuple[str, ...] | None:
+    if feature.measure != "share" or feature.entity in _USER_SHARE_WITHIN:
+        return None
+    if feature.within:
+        return ("brand" if feature.within == "brand" else f"{feature.within}_id",)
+    return ("level",) if feature.entity == "category" else ()
 
 
 def _type(feature: DeclaredFeature) -> str:
@@ -88,8 +108,10 @@ def _meaning(feature: DeclaredFeature) -> str:
         "interval": f"mean days between days with {events}, null before the second,",
         "rate": f"events {events} per {' or '.join(feature.per or ())}",
         "trend": f"events {events} a day",
-        "share": f"share of the user's events {events}",
+        "share": f"share of {_WHOLES[feature.entity]} events {events}",
     }
+    if feature.within:
+        meanings["share"] = f"share of its {feature.within}'s events {events}"
     meaning = meanings.get(feature.measure, f"{feature.measure} of {of} over events {events}")
     if feature.prior:
         meaning += f", smoothed towards {feature.prior.rate} by {feature.prior.weight},"
@@ -113,8 +135,9 @@ def _sql(feature: DeclaredFeature, windows: Sequence[int]) -> str:
             long = count.replace(wanted, _condition(feature.events, windows[1]))
             sql = f"({count} * {windows[1]})::DOUBLE / nullif({long} * {windows[0]}, 0)"
         case "share":
-            parent = f"sum({count}) OVER (PARTITION BY {SHARE_WITHIN[feature.entity]})"
-            sql = f"{count}::DOUBLE / nullif({parent}, 0)"
+            within = _USER_SHARE_WITHIN.get(feature.entity)
+            whole = f"sum({count}) OVER (PARTITION BY {within})"
+            sql = f"{count}::DOUBLE / nullif({whole}, 0)" if within else count
         case _:
             sql = aggregate_sql(feature.measure, feature.of, wanted)
     return f"({sql})::{_SQL_TYPES[_type(feature)]}"

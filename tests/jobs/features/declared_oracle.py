@@ -1,5 +1,6 @@
 """What declared features should hold, from the events themselves, in plain Python."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from jobs.features.config import DeclaredFeature
 Event = dict[str, Any]
 Key = tuple[str, ...]
 PATHS = {"i0": ("D0", "D0 / C / T"), "i1": ("D0", "D0 / C / S"), "i2": ("D1", "D1 / C / T")}  # i3 has none
+BRANDS = {"i0": "b0", "i2": "b0", "i3": "b1"}  # i1 has none
 
 
 def declared_rows(
@@ -23,37 +25,62 @@ def declared_rows(
     asked = [
         (one, w) for one in features for w in one.windows_days or (0,) if one.measure != "trend" or w == 2
     ]
-    return {key: [_value(one, groups, key, day, w) for one, w in asked] for key in groups}
+    columns = [_values(one, groups, day, w) for one, w in asked]
+    return {key: [column[key] for column in columns] for key in groups}
 
 
 def _keys(event: Event, entity: str) -> list[Key]:
     user, item = event["user_id"], event["item_id"]
-    top, path = PATHS.get((item or "").split("-")[-1], ("", ""))
-    levels = [("department", top), ("category", f"{top} / C"), ("type", path)] if top else []
+    brand = BRANDS.get((item or "").split("-")[-1])
+    key = {"user": (user,), "item": (item,), "user_item": (user, item), "brand": (brand,)}.get(entity)
+    key = (user, brand) if entity == "user_brand" else key
+    if key:
+        return [] if None in key else [key]
+    levels = [level for level in _parents(item or "") if level[0] != "brand"]
     if entity == "category":
         return [(path, level) for level, path in levels]
-    if entity == "user_category":
-        return [(user, *level) for level in levels if level[0] != "category"]
-    key = {"user": (user,), "item": (item,), "user_item": (user, item)}[entity]
-    return [] if None in key else [key]
+    return [(user, *level) for level in levels if level[0] != "category"]
 
 
-def _value(one: DeclaredFeature, groups: dict[Key, list[Event]], key: Key, day: date, window: int) -> Any:
-    def seen(key: Key, types: Any = one.events, days: int = window) -> list[Event]:
+def _parents(item: str) -> list[tuple[str, str]]:
+    suffix = item.split("-")[-1]
+    top, path = PATHS.get(suffix, ("", ""))
+    levels = [("department", top), ("category", f"{top} / C"), ("type", path)] if top else []
+    return [*levels, *([("brand", BRANDS[suffix])] if suffix in BRANDS else [])]
+
+
+def _values(one: DeclaredFeature, groups: dict[Key, list[Event]], day: date, window: int) -> dict[Key, Any]:
+    def seen(events: list[Event], types: Any = one.events, days: int = window) -> list[Event]:
         oldest = day - timedelta(days or 1000)
-        return [event for event in groups[key] if event["event_type"] in types and event["ds"] >= oldest]
+        return [event for event in events if event["event_type"] in types and event["ds"] >= oldest]
 
-    found, of = seen(key), one.of or ""
+    if one.measure != "share":
+        return {key: _value(one, events, seen, day, window) for key, events in groups.items()}
+    wholes = {key: _whole(one, key) for key in groups}
+    counts, totals = {key: len(seen(events)) for key, events in groups.items()}, Counter[Any]()
+    for key, count in counts.items():
+        totals[wholes[key]] += count
+    return {key: count / totals[wholes[key]] if wholes[key] is not None and totals[wholes[key]] else None
+            for key, count in counts.items()}  # fmt: skip
+
+
+def _whole(one: DeclaredFeature, key: Key) -> Any:
+    of_items = dict(_parents(key[0])).get(one.within or "")
+    return {"item": of_items, "category": key[1:], "brand": ()}.get(one.entity, key[:-1])
+
+
+def _value(
+    one: DeclaredFeature, events: list[Event], seen: Callable[..., list[Event]], day: date, window: int
+) -> Any:
+    found, of = seen(events), one.of or ""
     days = sorted({event["ds"] for event in found})
     values = [(event["event_time"], event[of]) for event in found if event.get(of) is not None]
     numbers, count, among = [value for _, value in values], float(len(found)), 0.0
-    if one.measure in {"trend", "rate", "share"}:
+    if one.measure in {"trend", "rate"}:
         if one.measure == "trend":
-            count, among = count * one.windows_days[1], window * len(seen(key, days=one.windows_days[1]))
-        elif one.measure == "share":
-            among = sum(len(seen(other)) for other in groups if other[:-1] == key[:-1])
+            count, among = count * one.windows_days[1], window * len(seen(events, days=one.windows_days[1]))
         else:
-            among = len(seen(key, one.per)) + (one.prior.weight if one.prior else 0)
+            among = len(seen(events, one.per)) + (one.prior.weight if one.prior else 0)
             count = count + (one.prior.rate * one.prior.weight if one.prior else 0)
         return count / among if among else None
     if one.measure == "distinct_count":
