@@ -21,9 +21,10 @@ BIT = {channel: 1 << index for index, channel in enumerate(CHANNELS)}
 _PROMOTED_TYPES, _PROMOTED_PER_TYPE = 60, 5  # promotions are looked for where the user shops
 
 # The paths of jobs/features/categories.py: null where the catalogue stops before the level.
-_ITEM_LEVEL = """
+_ITEM_LEVEL = r"""
 CREATE OR REPLACE TEMP TABLE item_level AS
-SELECT item_id, brand, title, category_path[1] AS department_id,
+SELECT item_id, brand, title, regexp_extract_all(lower(title), '[\p{L}\p{N}]+') AS title_words,
+       category_path[1] AS department_id,
        category_path[1] || ' / ' || category_path[2] AS category_id,
        category_path[1] || ' / ' || category_path[2] || ' / ' || category_path[3] AS type_id
 FROM catalogue

@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.candidates.build_candidates import add_acted, candidates_digest, item_inputs, user_inputs
@@ -35,6 +35,7 @@ from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
 from jobs.stage import RowCounts, Run, stage_main
+from mtl_model.data.config import IdField, IdListField
 
 
 def examples_of_day(config: ScenarioConfig) -> MakeDay:
@@ -56,11 +57,9 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
 
 
 def make_vocabularies(rows: DataFrame, config: ScenarioConfig, run_date: date) -> DataFrame:
-    """Values of each id field seen at least `min_count` times, the most frequent first."""
-    fields = config.model.id_fields
-    pairs = F.explode(
-        F.array(*[F.struct(F.lit(f.name).alias("field"), F.col(f.name).alias("value")) for f in fields])
-    )
+    """Values of each field with a vocabulary seen at least `min_count` times, the most frequent first."""
+    fields = config.model.vocabulary_fields
+    pairs = F.explode(F.concat(*[_field_values(field) for field in fields]))
     enough = F.create_map(*[part for field in fields for part in (F.lit(field.name), F.lit(field.min_count))])
     counted = (
         rows.select(pairs.alias("pair"))
@@ -74,6 +73,15 @@ def make_vocabularies(rows: DataFrame, config: ScenarioConfig, run_date: date) -
     return frequent.withColumn("row", F.row_number().over(order) + 1).withColumn("ds", F.lit(run_date))
 
 
+def _field_values(field: IdField | IdListField) -> Column:
+    """(field, value) of a row's value, or of each in its list."""
+    values = F.col(field.name) if isinstance(field, IdListField) else F.array(field.name)
+    pairs = F.transform(
+        values, lambda value: F.struct(F.lit(field.name).alias("field"), value.cast("string").alias("value"))
+    )
+    return F.coalesce(pairs, F.array())
+
+
 def build_examples(run: Run, lake: Lake) -> RowCounts:
     """Builds the missing anchors and campaigns that have closed, and vocabularies; returns rows per table."""
     spark, config = start_spark(run.runtime), run.scenario
@@ -82,8 +90,8 @@ def build_examples(run: Run, lake: Lake) -> RowCounts:
     of_days = partial(_build_days, run, lake.for_one_table(), digest)
     of_campaigns = partial(_build_campaigns, run, lake.for_one_table(), digest)
     counts = dict(zip((table.name, campaign_table.name), run_together([of_days, of_campaigns]), strict=True))
-    if config.model.id_fields:
-        columns = [field.name for field in config.model.id_fields]
+    if config.model.vocabulary_fields:
+        columns = [field.name for field in config.model.vocabulary_fields]
         seen = (
             lake.read(spark, table, training_anchor_days(run))
             .select(columns)

@@ -22,7 +22,10 @@ from jobs.features.tables import (
 )
 from jobs.lake.columns import Table
 
-ITEM_COLUMNS = ("department_id", "category_id", "type_id", "brand")
+ITEM_COLUMNS = {
+    **dict.fromkeys(("department_id", "category_id", "type_id", "brand"), "string"),
+    "title_words": "list<string>",
+}
 _PROMOTION = {"display_share": "double", "mailer_share": "double"}
 _CONTEXT = {"anchor_weekday": "string", "campaign_type": "string", "campaign_affinity": "double"}
 SHOWN = {
@@ -84,7 +87,7 @@ def _sources(config: FeaturesConfig) -> list[_Source]:
 
 def feature_column_types(config: FeaturesConfig) -> Mapping[str, str]:
     """Every feature column that an example may carry, with its type."""
-    types = {**dict.fromkeys(ITEM_COLUMNS, "string"), **_PROMOTION, **_CONTEXT, **SHOWN}
+    types = {**ITEM_COLUMNS, **_PROMOTION, **_CONTEXT, **SHOWN}
     for source in _sources(config):
         of = {column.name: column.type for column in source.table.columns}
         types |= {new_name: of[name] for name, new_name in source.renames.items()}

@@ -13,8 +13,9 @@ Entity = Literal["user", "item", "category", "brand", "user_item", "user_categor
 Parent = Literal["department", "category", "type", "brand"]
 Measure = Literal[
     "count", "distinct_count", "sum", "mean", "min", "max", "last", "time_since", "interval", "rate", "trend",
-    "share",
+    "share", "top_k", "last_n",
 ]  # fmt: skip
+Listed = Literal["item", "department", "type", "brand", "event_type", "days_ago"]
 
 VALUE_COLUMNS: tuple[ValueColumn, ...] = ("value", "price", "quantity", "discount", "rating")
 OF_VALUES = frozenset({"sum", "mean", "min", "max", "last"})
@@ -28,6 +29,15 @@ COUNTED = {
     "user_category": {"item", "day"},
     "user_brand": {"item", "day"},
 }
+# What may stand in a list of a user's events; a sequence also tells what the events were, and when.
+LISTED = {
+    "user": {"item", "department", "type", "brand"},
+    "user_item": set(),
+    "user_category": {"item", "brand"},
+    "user_brand": {"item", "department", "type"},
+}
+OF_EVENTS = {"event_type", "days_ago"}
+LISTS = frozenset({"top_k", "last_n"})
 PARENTS: tuple[Parent, ...] = ("department", "category", "type", "brand")
 
 
@@ -41,25 +51,39 @@ class Prior(StrictModel):
 class DeclaredFeature(StrictModel):
     """One measure of an entity over events of some types: a column for each window, or for all days before.
 
-    `of` is the column of the events that is measured, or what a distinct_count counts; `per` and `prior`
-    belong to a rate: (events + prior.rate x prior.weight) / (events of `per` + prior.weight). A share of
-    an item is `within` its department, category, type or brand; others know what they are a part of.
+    `of` is the column of the events that is measured, or what a distinct_count counts, or what a list of at
+    most `length` holds; `per` and `prior` belong to a rate: (events + prior.rate x prior.weight) / (events of
+    `per` + prior.weight). A share of an item is `within` its department, category, type or brand; others know
+    what they are a part of.
     """
 
     entity: Entity
     measure: Measure
     events: EventTypes
-    of: ValueColumn | Literal["user", "item", "day"] | None = None
+    of: ValueColumn | Literal["user", "day"] | Listed | None = None
     per: EventTypes | None = None
     prior: Prior | None = None
     within: Parent | None = None
+    length: PositiveInt | None = None
     windows_days: tuple[PositiveInt, ...] = ()
+
+    @model_validator(mode="after")
+    def check_lists(self) -> Self:
+        if self.measure in LISTS and not _listable(self.entity, self.measure):
+            raise ValueError(f"entity {self.entity} has no {self.measure}: lists are of a user's events")
+        if (self.length is not None) != (self.measure in LISTS):
+            raise ValueError(
+                f"top_k and last_n, and nothing else, need a `length`: {self.measure} has {self.length}"
+            )
+        return self
 
     @model_validator(mode="after")
     def check_measured(self) -> Self:
         known: set[str] = set(VALUE_COLUMNS) if self.measure in OF_VALUES else set()
         if self.measure == "distinct_count":
             known = COUNTED[self.entity]
+        if self.measure in LISTS:
+            known = _listable(self.entity, self.measure)
         if (self.of is not None or known) and self.of not in known:
             wanted = f"one of {sorted(known)} in `of`" if known else "no `of`"
             raise ValueError(f"{self.measure} of {self.entity} needs {wanted}, got {self.of}")
@@ -90,6 +114,12 @@ class DeclaredFeature(StrictModel):
                 f"{self.measure} of {self.entity} has {self.within}"
             )
         return self
+
+
+def _listable(entity: Entity, measure: Measure) -> set[str]:
+    """What a list of the entity may hold."""
+    of_events = OF_EVENTS if measure == "last_n" and entity in LISTED else set()
+    return LISTED.get(entity, set()) | of_events
 
 
 class DeclaredLabel(StrictModel):

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jobs.config import FeaturesConfig
-from jobs.features.config import DeclaredFeature, DeclaredLabel, Entity
+from jobs.features.config import LISTS, DeclaredFeature, DeclaredLabel, Entity
+from jobs.features.declared_lists import MEANINGS, list_sql, list_type
 from jobs.lake.columns import Column
 
 RATING_UNITS = 1_000_000  # ratings are summed in fixed point; all other values are integers
@@ -16,7 +17,13 @@ RATING_UNITS = 1_000_000  # ratings are summed in fixed point; all other values 
 _USER_SHARE_WITHIN = {"user_item": "user_id", "user_category": "user_id, level", "user_brand": "user_id"}
 
 _COUNTED_IDS = {"user": "user_id", "item": "item_id", "day": "ds"}
-_SQL_TYPES = {"int": "INTEGER", "long": "BIGINT", "double": "DOUBLE"}
+_SQL_TYPES = {
+    "int": "INTEGER",
+    "long": "BIGINT",
+    "double": "DOUBLE",
+    "list<string>": "VARCHAR[]",
+    "list<int>": "INTEGER[]",
+}
 _WHOLES = {
     **dict.fromkeys(_USER_SHARE_WITHIN, "the user's"),
     **dict.fromkeys(("user", "item", "brand"), "all"),
@@ -75,8 +82,11 @@ def _column(feature: DeclaredFeature, windows: Sequence[int]) -> DeclaredColumn:
         parts += ["per", "_or_".join(feature.per)]
     if feature.of:
         parts.append(f"distinct_{feature.of}" if feature.measure == "distinct_count" else feature.of)
-    parts += ["count" if feature.measure == "distinct_count" else feature.measure]
+    parts.append(
+        {"distinct_count": "count", "top_k": "top", "last_n": "last"}.get(feature.measure, feature.measure)
+    )
     parts += ["in", feature.within] if feature.within else []
+    parts += [str(feature.length)] if feature.length else []
     parts += [f"{window}d" for window in windows]
     days = " against ".join(map(str, windows))
     when = f"in the {days} days before" if windows else "in all days before"
@@ -93,6 +103,8 @@ def _parent(feature: DeclaredFeature) -> tuple[str, ...] | None:
 
 
 def _type(feature: DeclaredFeature) -> str:
+    if feature.measure in LISTS:
+        return list_type(feature)
     is_whole = feature.measure in {"count", "distinct_count", "time_since"}
     is_whole |= feature.measure in {"sum", "min", "max", "last"} and feature.of != "rating"
     return "long" if is_whole else "double"
@@ -112,6 +124,10 @@ def _meaning(feature: DeclaredFeature) -> str:
     }
     if feature.within:
         meanings["share"] = f"share of its {feature.within}'s events {events}"
+    if feature.measure in LISTS:
+        meanings |= {
+            name: MEANINGS[name].format(of=of, length=feature.length, events=events) for name in LISTS
+        }
     meaning = meanings.get(feature.measure, f"{feature.measure} of {of} over events {events}")
     if feature.prior:
         meaning += f", smoothed towards {feature.prior.rate} by {feature.prior.weight},"
@@ -138,6 +154,8 @@ def _sql(feature: DeclaredFeature, windows: Sequence[int]) -> str:
             within = _USER_SHARE_WITHIN.get(feature.entity)
             whole = f"sum({count}) OVER (PARTITION BY {within})"
             sql = f"{count}::DOUBLE / nullif({whole}, 0)" if within else count
+        case "top_k" | "last_n":
+            sql = list_sql(feature, wanted)
         case _:
             sql = aggregate_sql(feature.measure, feature.of, wanted)
     return f"({sql})::{_SQL_TYPES[_type(feature)]}"

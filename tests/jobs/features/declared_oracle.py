@@ -69,6 +69,23 @@ def _whole(one: DeclaredFeature, key: Key) -> Any:
     return {"item": of_items, "category": key[1:], "brand": ()}.get(one.entity, key[:-1])
 
 
+def _list(one: DeclaredFeature, found: list[Event], day: date) -> list[Any] | None:
+    found = sorted(
+        found, key=lambda e: (e["event_time"], e["item_id"] is None, e["item_id"], e["event_type"])
+    )
+    values = [_listed(event, one.of or "", day) for event in found]
+    if one.measure == "last_n":
+        return values[-(one.length or 0) :] or None
+    counts = Counter(value for value in values if value is not None)
+    return sorted(counts, key=lambda value: (-counts[value], value))[: one.length][::-1] or None
+
+
+def _listed(event: Event, of: str, day: date) -> Any:
+    if of == "days_ago":
+        return (day - event["ds"]).days
+    return event.get(of) or event.get(f"{of}_id") or dict(_parents(event["item_id"] or "")).get(of)
+
+
 def _value(
     one: DeclaredFeature, events: list[Event], seen: Callable[..., list[Event]], day: date, window: int
 ) -> Any:
@@ -83,6 +100,8 @@ def _value(
             among = len(seen(events, one.per)) + (one.prior.weight if one.prior else 0)
             count = count + (one.prior.rate * one.prior.weight if one.prior else 0)
         return count / among if among else None
+    if one.measure in {"top_k", "last_n"}:
+        return _list(one, found, day)
     if one.measure == "distinct_count":
         return len({event["ds" if of == "day" else f"{of}_id"] for event in found} - {None})
     of_numbers: dict[str, Callable[[list[int]], float]] = {

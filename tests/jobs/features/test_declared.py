@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.config import FeaturesConfig, ScenarioConfig, load_scenario
 from jobs.features.categories import item_levels
-from jobs.features.config import COUNTED, OF_VALUES, PARENTS, Entity
+from jobs.features.config import COUNTED, LISTED, OF_EVENTS, OF_VALUES, PARENTS, Entity
 from jobs.features.declared import declared_columns, horizon_days
 from jobs.features.declared_windows import declared_frame, declared_query, features_as_of, place_events
 from jobs.features.event_tiles import make_event_days
@@ -51,6 +51,13 @@ def every_feature(entity: Entity) -> list[dict[str, Any]]:
             for whole in wholes
             for days in ([2], [])
         ]
+    of_lists = [("top_k", of) for of in LISTED.get(entity, ())]
+    of_lists += [("last_n", of) for of in LISTED.get(entity, set()) | OF_EVENTS if entity in LISTED]
+    of_all += [
+        {"measure": measure, "of": of, "length": length, "windows_days": days}
+        for measure, of in sorted(of_lists)
+        for length, days in ((2, [3]), (4, []))
+    ]
     return [
         {**one, "entity": entity, "events": list(types)} for one in of_all for types in (TYPES[1:2], TYPES)
     ]
@@ -168,6 +175,8 @@ def declared(**feature: Any) -> FeaturesConfig:
         ({"measure": "trend", "windows_days": [1, 7]}, "user_cart_trend_1d_7d"),
         ({"entity": "user_item", "measure": "time_since"}, "user_item_cart_time_since"),
         ({"entity": "item", "measure": "share", "within": "brand"}, "item_cart_share_in_brand"),
+        ({"measure": "top_k", "of": "type", "length": 3, "windows_days": [7]}, "user_cart_type_top_3_7d"),
+        ({"measure": "last_n", "of": "item", "length": 20}, "user_cart_item_last_20"),
     ],
 )
 def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], name: str) -> None:
@@ -192,6 +201,11 @@ def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], n
         ({"entity": "item", "measure": "share"}, "needs `within`, one of"),
         ({"entity": "brand", "measure": "share", "within": "type"}, "share of item, and nothing else"),
         ({"windows_days": [7, 7]}, "must rise"),
+        ({"measure": "last_n", "of": "item"}, "need a `length`"),
+        ({"length": 3}, "need a `length`"),
+        ({"measure": "top_k", "of": "days_ago", "length": 3}, "top_k of user needs one of"),
+        ({"entity": "user_item", "measure": "top_k", "of": "item", "length": 3}, "has no top_k"),
+        ({"entity": "item", "measure": "last_n", "of": "days_ago", "length": 3}, "has no last_n"),
     ],
 )
 def test_what_means_nothing_is_refused(feature: dict[str, Any], message: str) -> None:
