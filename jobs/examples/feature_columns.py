@@ -25,6 +25,7 @@ from jobs.lake.columns import Table
 ITEM_COLUMNS = {
     **dict.fromkeys(("department_id", "category_id", "type_id", "brand"), "string"),
     "title_words": "list<string>",
+    "item_price_quantile": "double",
 }
 _PROMOTION = {"display_share": "double", "mailer_share": "double"}
 _CONTEXT = {"anchor_weekday": "string", "campaign_type": "string", "campaign_affinity": "double"}

@@ -13,12 +13,15 @@ Entity = Literal["user", "item", "category", "brand", "user_item", "user_categor
 Parent = Literal["department", "category", "type", "brand"]
 Measure = Literal[
     "count", "distinct_count", "sum", "mean", "min", "max", "last", "time_since", "interval", "rate", "trend",
-    "share", "top_k", "last_n",
+    "share", "top_k", "last_n", "age", "due",
 ]  # fmt: skip
 Listed = Literal["item", "department", "type", "brand", "event_type", "days_ago"]
 
 VALUE_COLUMNS: tuple[ValueColumn, ...] = ("value", "price", "quantity", "discount", "rating")
 OF_VALUES = frozenset({"sum", "mean", "min", "max", "last"})
+ALL_DAYS = frozenset({"time_since", "interval", "age", "due"})  # they look at all days before
+# Whose events are known with the item's place among the prices of its category, by the catalogue.
+OF_PRICE_QUANTILES = frozenset({"user", "user_category", "user_brand"})
 # What may be counted once: not a part of the entity's own key.
 COUNTED = {
     "user": {"item", "day"},
@@ -54,14 +57,15 @@ class DeclaredFeature(StrictModel):
     `of` is the column of the events that is measured, or what a distinct_count counts, or what a list of at
     most `length` holds; `per` and `prior` belong to a rate: (events + prior.rate x prior.weight) / (events of
     `per` + prior.weight). A share of an item is `within` its department, category, type or brand; others know
-    what they are a part of.
+    what they are a part of. A count `since` other events is of the days after the last of them.
     """
 
     entity: Entity
     measure: Measure
     events: EventTypes
-    of: ValueColumn | Literal["user", "day"] | Listed | None = None
+    of: ValueColumn | Literal["price_quantile", "user", "day"] | Listed | None = None
     per: EventTypes | None = None
+    since: EventTypes | None = None
     prior: Prior | None = None
     within: Parent | None = None
     length: PositiveInt | None = None
@@ -80,6 +84,8 @@ class DeclaredFeature(StrictModel):
     @model_validator(mode="after")
     def check_measured(self) -> Self:
         known: set[str] = set(VALUE_COLUMNS) if self.measure in OF_VALUES else set()
+        if self.measure == "mean" and self.entity in OF_PRICE_QUANTILES:
+            known.add("price_quantile")
         if self.measure == "distinct_count":
             known = COUNTED[self.entity]
         if self.measure in LISTS:
@@ -100,8 +106,11 @@ class DeclaredFeature(StrictModel):
             raise ValueError(f"windows_days must rise, got {list(windows)}")
         if self.measure == "trend" and len(windows) != 2:
             raise ValueError(f"a trend is between two windows_days, got {list(windows)}")
-        if self.measure in {"time_since", "interval"} and windows:
-            raise ValueError(f"{self.measure} looks at all days before: it has no windows_days")
+        if (self.measure in ALL_DAYS or self.since) and windows:
+            measure = self.measure + (" since" if self.since else "")
+            raise ValueError(f"{measure} looks at all days before: it has no windows_days")
+        if self.since and self.measure != "count":
+            raise ValueError(f"{self.measure} knows no `since`: it belongs to a count")
         return self
 
     @model_validator(mode="after")

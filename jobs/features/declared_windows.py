@@ -59,10 +59,10 @@ def _rows_of(entity: Entity) -> str:
 
 
 def place_events(event_days: DataFrame, levels: DataFrame, every_days: int, num_buckets: int) -> DataFrame:
-    """The tiles with their category ids and brands, each user in the partition of its slot and bucket."""
+    """The tiles with what is known of their items, each user in the partition of its slot and bucket."""
     slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
     bucket = F.pmod(F.xxhash64("user_id"), F.lit(num_buckets))
-    ids = F.broadcast(levels.select("item_id", "brand", *_LEVEL_IDS))
+    ids = F.broadcast(levels.select("item_id", "brand", "price_quantile", *_LEVEL_IDS))
     return (
         event_days.join(ids, "item_id", "left")
         .repartitionById(every_days * num_buckets, (slot * num_buckets + bucket).cast("int"))

@@ -53,7 +53,9 @@ def declared_types(config: ScenarioConfig) -> list[str]:
     """The event types that features and labels are declared over."""
     found = {name for label in config.examples.labels for name in (*label.events, *label.given)}
     found |= {
-        name for feature in config.features.declared for name in (*feature.events, *(feature.per or ()))
+        name
+        for feature in config.features.declared
+        for name in (*feature.events, *(feature.per or ()), *(feature.since or ()))
     }
     return sorted(found)
 

@@ -60,7 +60,7 @@ def make_database(fuel_line: int = 1, promotions: tuple[tuple[Any, ...], ...] | 
         ),
         promotion=(_PROMOTION, on_offer),
         catalogue=(
-            "item_id VARCHAR, brand VARCHAR, title VARCHAR, category_path VARCHAR[]",
+            "item_id VARCHAR, brand VARCHAR, title VARCHAR, price BIGINT, category_path VARCHAR[]",
             [(item, "b", "t", values[0]) for item, values in _ITEMS.items()],
         ),
     )
@@ -165,7 +165,7 @@ def test_items_have_the_levels_that_their_path_reaches() -> None:
         item=("item_id VARCHAR, item_max_line_quantity BIGINT", []),
         promotion=(_PROMOTION, []),
         catalogue=(
-            "item_id VARCHAR, brand VARCHAR, title VARCHAR, category_path VARCHAR[]",
+            "item_id VARCHAR, brand VARCHAR, title VARCHAR, price BIGINT, category_path VARCHAR[]",
             [("full", "b", "t", ["D", "C", "T", "more"]), ("one", "b", "t", ["D"]), ("none", "b", "t", []),
              ("null", None, None, None)],
         ),

@@ -49,13 +49,20 @@ def test_a_list_with_a_vocabulary_of_its_own_has_each_of_its_values_in_it(
     words = {"kind": "id_list", "name": "title_words", "max_length": 4, "min_count": 2}
     last = {"kind": "id_list", "name": "bought", "max_length": 4, "shares": "brand"}
     scenario = with_fields(config, [{"kind": "id", "name": "brand"}, words, last])
-    rows = [("a", ["red", "red", "mug"]), (None, ["mug", "red", None]), ("a", None), ("b", []), ("b", ["hat"])]
+    rows = [
+        ("a", ["red", "red", "mug"]),
+        (None, ["mug", "red", None]),
+        ("a", None),
+        ("b", []),
+        ("b", ["hat"]),
+    ]
     seen = spark.createDataFrame(rows, "brand string, title_words array<string>")
 
     vocabularies = make_vocabularies(seen, scenario, DAY).collect()
 
     assert sorted((row["field"], row["row"], row["value"], row["count"]) for row in vocabularies) == [
-        ("brand", 2, "a", 2), ("brand", 3, "b", 2), ("title_words", 2, "red", 3), ("title_words", 3, "mug", 2),
+        ("brand", 2, "a", 2), ("brand", 3, "b", 2),
+        ("title_words", 2, "red", 3), ("title_words", 3, "mug", 2),
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.config import FeaturesConfig, ScenarioConfig, load_scenario
 from jobs.features.categories import item_levels
-from jobs.features.config import COUNTED, LISTED, OF_EVENTS, OF_VALUES, PARENTS, Entity
+from jobs.features.config import COUNTED, LISTED, OF_EVENTS, OF_PRICE_QUANTILES, OF_VALUES, PARENTS, Entity
 from jobs.features.declared import declared_columns, horizon_days
 from jobs.features.declared_windows import declared_frame, declared_query, features_as_of, place_events
 from jobs.features.event_tiles import make_event_days
@@ -34,6 +34,9 @@ def every_feature(entity: Entity) -> list[dict[str, Any]]:
         {"measure": "count"},
         {"measure": "time_since"},
         {"measure": "interval"},
+        {"measure": "age"},
+        {"measure": "due"},
+        {"measure": "count", "since": ["cart"]},
         {"measure": "rate", "per": ["cart"], "windows_days": [2]},
         {"measure": "rate", "per": ["cart", "rating"], "prior": {"rate": 0.3, "weight": 5.0}},
         {"measure": "trend", "windows_days": [2, 5]},
@@ -51,6 +54,8 @@ def every_feature(entity: Entity) -> list[dict[str, Any]]:
             for whole in wholes
             for days in ([2], [])
         ]
+    if entity in OF_PRICE_QUANTILES:
+        of_all.append({"measure": "mean", "of": "price_quantile", "windows_days": [3]})
     of_lists = [("top_k", of) for of in LISTED.get(entity, ())]
     of_lists += [("last_n", of) for of in LISTED.get(entity, set()) | OF_EVENTS if entity in LISTED]
     of_all += [
@@ -103,16 +108,20 @@ def frame(spark: SparkSession, events: list[Event]) -> DataFrame:
 
 
 def levels_of(spark: SparkSession, events: list[Event]) -> DataFrame:
-    items = sorted({event["item_id"] for event in events if event["item_id"]})
-    paths = {item: PATHS.get(item.split("-")[1]) for item in items}
+    """The catalogue of all cases: their items, and one that is cheaper than i0, one dearer than i2."""
+    cases = {event["user_id"].split("-")[0] for event in events}
+    prices = {"i0": 500, "i1": 70, "i2": 500, "i3": None, "cheap": 499, "dear": 501}
+    paths = {**PATHS, "cheap": PATHS["i0"], "dear": PATHS["i2"]}
     rows = [
         {
             "ds": FIRST_DAY,
-            "item_id": item,
-            "category_path": path[1].split(" / ") if path else [],
-            "brand": BRANDS.get(item.split("-")[1]),
+            "item_id": f"{case}-{suffix}",
+            "category_path": paths[suffix][1].split(" / ") if suffix in paths else [],
+            "brand": BRANDS.get(suffix),
+            "price": price,
         }
-        for item, path in paths.items()
+        for case in sorted(cases)
+        for suffix, price in prices.items()
     ]
     return item_levels(spark.createDataFrame(pa.Table.from_pylist(rows, ITEMS.arrow_schema())))
 
@@ -177,6 +186,7 @@ def declared(**feature: Any) -> FeaturesConfig:
         ({"entity": "item", "measure": "share", "within": "brand"}, "item_cart_share_in_brand"),
         ({"measure": "top_k", "of": "type", "length": 3, "windows_days": [7]}, "user_cart_type_top_3_7d"),
         ({"measure": "last_n", "of": "item", "length": 20}, "user_cart_item_last_20"),
+        ({"entity": "user_item", "since": ["click"]}, "user_item_cart_since_click_count"),
     ],
 )
 def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], name: str) -> None:
@@ -201,6 +211,9 @@ def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], n
         ({"entity": "item", "measure": "share"}, "needs `within`, one of"),
         ({"entity": "brand", "measure": "share", "within": "type"}, "share of item, and nothing else"),
         ({"windows_days": [7, 7]}, "must rise"),
+        ({"since": ["click"], "windows_days": [7]}, "count since looks at all days before"),
+        ({"measure": "age", "since": ["click"]}, "age knows no `since`"),
+        ({"entity": "item", "measure": "mean", "of": "price_quantile"}, "mean of item needs one of"),
         ({"measure": "last_n", "of": "item"}, "need a `length`"),
         ({"length": 3}, "need a `length`"),
         ({"measure": "top_k", "of": "days_ago", "length": 3}, "top_k of user needs one of"),
