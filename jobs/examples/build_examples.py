@@ -27,6 +27,7 @@ from jobs.examples.day_examples import (
     label_pairs,
     label_users,
 )
+from jobs.examples.day_sequences import add_today, day_sequences
 from jobs.examples.tables import VOCABULARIES, attributed_events, campaign_examples, examples
 from jobs.features.anchors import training_anchor_days
 from jobs.features.tables import category_features, user_features
@@ -34,6 +35,7 @@ from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan
 from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
+from jobs.logs.tables import EVENTS
 from jobs.stage import RowCounts, Run, stage_main
 from mtl_model.data.config import IdField, IdListField
 
@@ -46,6 +48,7 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
         add_anchored(database, config.features)
         if config.examples.has_anchor_events:
             label_events(database, config.examples.labels, config.examples.negative_sampling_rate)
+            add_today(database, day_sequences(config))
         else:
             add_acted(database, config.examples.labels)
             label_pairs(database, config.examples.labels)
@@ -114,6 +117,8 @@ def _build_days(run: Run, lake: Lake, digest: str) -> int:
     if config.examples.has_anchor_events:
         _build_attributed(run, lake)
         inputs.append(Input(attributed_events(config), "attributed", bucketed=True))
+    if day_sequences(config):
+        inputs.append(Input(EVENTS, "day_event"))
     for days in days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
         tasks = plan_tasks(start_spark(run.runtime), lake, inputs, days, config.features.user_files_per_day)
         make = make_each_day(examples_of_day(config), inputs, [table])

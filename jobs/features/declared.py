@@ -48,7 +48,7 @@ class DeclaredColumn:
     are equal in these columns once all rows of the day are there (jobs/features/shares.py).
     """
 
-    entity: Entity
+    feature: DeclaredFeature
     column: Column
     sql: str
     window: str
@@ -101,7 +101,7 @@ def _column(feature: DeclaredFeature, windows: Sequence[int]) -> DeclaredColumn:
     days = " against ".join(map(str, windows))
     when = f"in the {days} days before" if windows else "in all days before"
     column = Column("_".join(parts), _type(feature), f"{_meaning(feature)} {when}")
-    return DeclaredColumn(feature.entity, column, _sql(feature, windows), days or "all", _parent(feature))
+    return DeclaredColumn(feature, column, _sql(feature, windows), days or "all", _parent(feature))
 
 
 def _parent(feature: DeclaredFeature) -> tuple[str, ...] | None:

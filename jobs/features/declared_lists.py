@@ -13,6 +13,7 @@ _VALUES = {
     "event_type": "event_type",
     "days_ago": "($day - ds)::INTEGER",
 }
+TODAY_VALUES = {**_VALUES, "days_ago": "0"}  # of events of the day that features are as of
 MEANINGS = {
     "top_k": "the {length} {of}s with most events {events}, the strongest last,",
     "last_n": "{of} of the last {length} events {events}, the newest last,",

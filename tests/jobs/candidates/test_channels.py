@@ -61,7 +61,7 @@ def make_database(fuel_line: int = 1, promotions: tuple[tuple[Any, ...], ...] | 
         promotion=(_PROMOTION, on_offer),
         catalogue=(
             "item_id VARCHAR, brand VARCHAR, title VARCHAR, price BIGINT, category_path VARCHAR[]",
-            [(item, "b", "t", values[0]) for item, values in _ITEMS.items()],
+            [(item, "b", "t", 1, values[0]) for item, values in _ITEMS.items()],
         ),
     )
 
@@ -166,8 +166,8 @@ def test_items_have_the_levels_that_their_path_reaches() -> None:
         promotion=(_PROMOTION, []),
         catalogue=(
             "item_id VARCHAR, brand VARCHAR, title VARCHAR, price BIGINT, category_path VARCHAR[]",
-            [("full", "b", "t", ["D", "C", "T", "more"]), ("one", "b", "t", ["D"]), ("none", "b", "t", []),
-             ("null", None, None, None)],
+            [("full", "b", "t", 1, ["D", "C", "T", "more"]), ("one", "b", "t", 1, ["D"]),
+             ("none", "b", "t", 1, []), ("null", None, None, None, None)],
         ),
     )  # fmt: skip
 
@@ -176,6 +176,35 @@ def test_items_have_the_levels_that_their_path_reaches() -> None:
     assert rows_of(database, "SELECT item_id, department_id, category_id, type_id FROM item_level") == [
         ("full", "D", "D / C", "D / C / T"), ("none", None, None, None), ("null", None, None, None),
         ("one", "D", None, None),
+    ]  # fmt: skip
+
+
+def test_an_item_has_the_words_of_its_title_and_its_place_among_the_prices_of_its_category() -> None:
+    titles = {
+        "a": "Été -- Toy Story 2 (1999)",
+        "b": "!",
+        "c": "",
+        "d": None,
+        "none": "RED mug",
+        "twin": "x x",
+    }
+    prices = {"a": 10, "b": 20, "c": 20, "d": 30, "none": None, "twin": 5}
+    rows = [(item, "b", titles[item], price, ["D", "C"]) for item, price in prices.items()]
+    database = day_database(
+        item=("item_id VARCHAR, item_max_line_quantity BIGINT", []),
+        promotion=(_PROMOTION, []),
+        catalogue=(
+            "item_id VARCHAR, brand VARCHAR, title VARCHAR, price BIGINT, category_path VARCHAR[]",
+            [*rows, ("alone", "b", "y", 7, ["D"])],
+        ),
+    )
+
+    add_day_items(database, DAY, 7, 100)
+
+    found = rows_of(database, "SELECT item_id, title_words, item_price_quantile FROM item_level")
+    assert found == [
+        ("a", ["été", "toy", "story", "2", "1999"], 0.3), ("alone", ["y"], 0.5), ("b", [], 0.6),
+        ("c", [], 0.6), ("d", None, 0.9), ("none", ["red", "mug"], None), ("twin", ["x", "x"], 0.1),
     ]  # fmt: skip
 
 
