@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from jobs.config import FeaturesConfig
 from jobs.features.config import Entity
 from jobs.features.plans import USER_LEVELS
+from jobs.features.price_quantiles import QUANTILE_UNITS
 from jobs.features.tables import (
     category_features,
     declared_tables,
@@ -100,7 +101,8 @@ def item_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str
 
     Its parameter is $day. Columns that concern neither users nor items (a campaign's) are left out.
     """
-    columns = [f"l.{name}" for name in ITEM_COLUMNS if name in wanted]
+    computed = {"item_price_quantile": f"l.price_quantile / {QUANTILE_UNITS} AS item_price_quantile"}
+    columns = [computed.get(name, f"l.{name}") for name in ITEM_COLUMNS if name in wanted]
     columns += [f"coalesce(p.{name}, 0.0) AS {name}" for name in _PROMOTION if name in wanted]
     joins = ["LEFT JOIN item_level AS l ON l.item_id = r.item_id"]
     joins += ["LEFT JOIN promoted AS p ON p.item_id = r.item_id"]

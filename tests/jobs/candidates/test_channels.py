@@ -189,7 +189,7 @@ def test_an_item_has_the_words_of_its_title_and_its_place_among_the_prices_of_it
         "twin": "x x",
     }
     prices = {"a": 10, "b": 20, "c": 20, "d": 30, "none": None, "twin": 5}
-    rows = [(item, "b", titles[item], price, ["D", "C"]) for item, price in prices.items()]
+    rows = [(item, "b", titles.get(item), price, ["D", "C"]) for item, price in prices.items()]
     database = day_database(
         item=("item_id VARCHAR, item_max_line_quantity BIGINT", []),
         promotion=(_PROMOTION, []),
@@ -201,10 +201,10 @@ def test_an_item_has_the_words_of_its_title_and_its_place_among_the_prices_of_it
 
     add_day_items(database, DAY, 7, 100)
 
-    found = rows_of(database, "SELECT item_id, title_words, item_price_quantile FROM item_level")
+    found = rows_of(database, "SELECT item_id, title_words, price_quantile FROM item_level")
     assert found == [
-        ("a", ["été", "toy", "story", "2", "1999"], 0.3), ("alone", ["y"], 0.5), ("b", [], 0.6),
-        ("c", [], 0.6), ("d", None, 0.9), ("none", ["red", "mug"], None), ("twin", ["x", "x"], 0.1),
+        ("a", ["été", "toy", "story", "2", "1999"], 300), ("alone", ["y"], 500), ("b", [], 600),
+        ("c", [], 600), ("d", None, 900), ("none", ["red", "mug"], None), ("twin", ["x", "x"], 100),
     ]  # fmt: skip
 
 
