@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -46,6 +47,7 @@ def null_shares(lake: Lake, table: Table) -> Mapping[str, float]:
     files = lake.files(table)
     newest = max((path.rsplit("/", 2)[1] for path in files), default=None)
     nulls: dict[str, int] = {}
+    lists = [column.name for column in table.columns if column.type.startswith("list<")]
     rows = 0
     for path in files:
         if path.rsplit("/", 2)[1] == newest:
@@ -56,7 +58,14 @@ def null_shares(lake: Lake, table: Table) -> Mapping[str, float]:
                     column = metadata.row_group(group).column(index)
                     name = column.path_in_schema
                     nulls[name] = nulls.get(name, 0) + (column.statistics.null_count or 0)
+            for name in lists:  # statistics count the nulls within lists, too
+                nulls[name] = nulls.get(name, 0) + _count_nulls(local_path(path), name)
     return {name: count / rows for name, count in nulls.items()} if rows else {}
+
+
+def _count_nulls(path: Path, name: str) -> int:
+    with pq.ParquetFile(path) as file:
+        return sum(batch.column(0).null_count for batch in file.iter_batches(columns=[name]))
 
 
 def _declared_windows(config: ScenarioConfig) -> dict[str, str]:

@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.candidates.build_candidates import add_acted, candidates_digest, item_inputs, user_inputs
@@ -27,6 +27,7 @@ from jobs.examples.day_examples import (
     label_pairs,
     label_users,
 )
+from jobs.examples.day_sequences import add_today, day_sequences
 from jobs.examples.tables import VOCABULARIES, attributed_events, campaign_examples, examples
 from jobs.features.anchors import training_anchor_days
 from jobs.features.tables import category_features, user_features
@@ -34,7 +35,9 @@ from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan
 from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
+from jobs.logs.tables import EVENTS
 from jobs.stage import RowCounts, Run, stage_main
+from mtl_model.data.config import IdField, IdListField
 
 
 def examples_of_day(config: ScenarioConfig) -> MakeDay:
@@ -45,6 +48,7 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
         add_anchored(database, config.features)
         if config.examples.has_anchor_events:
             label_events(database, config.examples.labels, config.examples.negative_sampling_rate)
+            add_today(database, day_sequences(config))
         else:
             add_acted(database, config.examples.labels)
             label_pairs(database, config.examples.labels)
@@ -56,11 +60,9 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
 
 
 def make_vocabularies(rows: DataFrame, config: ScenarioConfig, run_date: date) -> DataFrame:
-    """Values of each id field seen at least `min_count` times, the most frequent first."""
-    fields = config.model.id_fields
-    pairs = F.explode(
-        F.array(*[F.struct(F.lit(f.name).alias("field"), F.col(f.name).alias("value")) for f in fields])
-    )
+    """Values of each field with a vocabulary seen at least `min_count` times, the most frequent first."""
+    fields = config.model.vocabulary_fields
+    pairs = F.explode(F.concat(*[_field_values(field) for field in fields]))
     enough = F.create_map(*[part for field in fields for part in (F.lit(field.name), F.lit(field.min_count))])
     counted = (
         rows.select(pairs.alias("pair"))
@@ -74,6 +76,15 @@ def make_vocabularies(rows: DataFrame, config: ScenarioConfig, run_date: date) -
     return frequent.withColumn("row", F.row_number().over(order) + 1).withColumn("ds", F.lit(run_date))
 
 
+def _field_values(field: IdField | IdListField) -> Column:
+    """(field, value) of a row's value, or of each in its list."""
+    values = F.col(field.name) if isinstance(field, IdListField) else F.array(field.name)
+    pairs = F.transform(
+        values, lambda value: F.struct(F.lit(field.name).alias("field"), value.cast("string").alias("value"))
+    )
+    return F.coalesce(pairs, F.array())
+
+
 def build_examples(run: Run, lake: Lake) -> RowCounts:
     """Builds the missing anchors and campaigns that have closed, and vocabularies; returns rows per table."""
     spark, config = start_spark(run.runtime), run.scenario
@@ -82,8 +93,8 @@ def build_examples(run: Run, lake: Lake) -> RowCounts:
     of_days = partial(_build_days, run, lake.for_one_table(), digest)
     of_campaigns = partial(_build_campaigns, run, lake.for_one_table(), digest)
     counts = dict(zip((table.name, campaign_table.name), run_together([of_days, of_campaigns]), strict=True))
-    if config.model.id_fields:
-        columns = [field.name for field in config.model.id_fields]
+    if config.model.vocabulary_fields:
+        columns = [field.name for field in config.model.vocabulary_fields]
         seen = (
             lake.read(spark, table, training_anchor_days(run))
             .select(columns)
@@ -106,6 +117,8 @@ def _build_days(run: Run, lake: Lake, digest: str) -> int:
     if config.examples.has_anchor_events:
         _build_attributed(run, lake)
         inputs.append(Input(attributed_events(config), "attributed", bucketed=True))
+    if day_sequences(config):
+        inputs.append(Input(EVENTS, "day_event"))
     for days in days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
         tasks = plan_tasks(start_spark(run.runtime), lake, inputs, days, config.features.user_files_per_day)
         make = make_each_day(examples_of_day(config), inputs, [table])

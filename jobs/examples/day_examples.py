@@ -10,6 +10,7 @@ from datetime import date
 import pyarrow as pa
 
 from jobs.config import ScenarioConfig
+from jobs.examples.day_sequences import day_sequences, with_today
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
 from jobs.features.config import VALUE_COLUMNS, DeclaredLabel
 from jobs.features.declared import RATING_UNITS, label_sql
@@ -40,7 +41,7 @@ label AS (
     SELECT anchor_id, count_if(event_id != anchor_id) > 0 AS is_followed, {labels}
     FROM tile GROUP BY anchor_id
 )
-SELECT user_id, item_id, event_id, surface, position, true AS from_candidates,
+SELECT user_id, item_id, event_id, event_time, surface, position, true AS from_candidates,
        CASE WHEN is_followed THEN 1.0 ELSE $rate END::DOUBLE AS sampling_rate, {names}
 FROM attributed JOIN label USING (anchor_id)
 WHERE event_id = anchor_id AND (is_followed OR md5_number_lower(anchor_id) % 1000000 < $rate * 1000000)
@@ -108,7 +109,8 @@ def finish_examples(database: DayDatabase, day: date, config: ScenarioConfig, ta
     """Both kinds with their features and ids in the columns of `table`, sorted by id."""
     wanted, of_events = set(config.model.columns), config.examples.has_anchor_events
     kind = config.examples.anchor if of_events else "user_item"
-    kinds = {kind: item_feature_query("labelled_pair", config.features, wanted)}
+    query = item_feature_query("labelled_pair", config.features, wanted)
+    kinds = {kind: with_today(query, day_sequences(config))}
     if has_user_labels(config):
         kinds["user_day"] = user_feature_query("labelled_user", config.features, wanted)
     parts = [f"SELECT '{kind}' AS example_kind, * FROM ({query})" for kind, query in kinds.items()]

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from jobs.config import FeaturesConfig
 from jobs.features.config import Entity
 from jobs.features.plans import USER_LEVELS
+from jobs.features.price_quantiles import QUANTILE_UNITS
 from jobs.features.tables import (
     category_features,
     declared_tables,
@@ -22,14 +23,18 @@ from jobs.features.tables import (
 )
 from jobs.lake.columns import Table
 
-ITEM_COLUMNS = ("department_id", "category_id", "type_id", "brand")
+ITEM_COLUMNS = {
+    **dict.fromkeys(("department_id", "category_id", "type_id", "brand"), "string"),
+    "title_words": "list<string>",
+    "item_price_quantile": "double",
+}
 _PROMOTION = {"display_share": "double", "mailer_share": "double"}
 _CONTEXT = {"anchor_weekday": "string", "campaign_type": "string", "campaign_affinity": "double"}
 SHOWN = {
     "surface": "string",
     "position": "int",
 }  # of anchor events; tonight's shelf has one surface, and a top
-_KEYS = {"ds", "user_id", "item_id", "level", "category_id"}
+_KEYS = {"ds", "user_id", "item_id", "level", "category_id", "brand"}
 
 
 def _renamed(table: Table, prefix: str, new_prefix: str) -> dict[str, str]:
@@ -61,6 +66,8 @@ def _sources(config: FeaturesConfig) -> list[_Source]:
         "user": of_user,
         "item": of_item,
         "user_item": f"{of_user} AND {of_item}",
+        "brand": "f.brand = l.brand",
+        "user_brand": f"{of_user} AND f.brand = l.brand",
     }
     for entity, condition in of_entities.items():
         if table := declared.get(entity):
@@ -82,7 +89,7 @@ def _sources(config: FeaturesConfig) -> list[_Source]:
 
 def feature_column_types(config: FeaturesConfig) -> Mapping[str, str]:
     """Every feature column that an example may carry, with its type."""
-    types = {**dict.fromkeys(ITEM_COLUMNS, "string"), **_PROMOTION, **_CONTEXT, **SHOWN}
+    types = {**ITEM_COLUMNS, **_PROMOTION, **_CONTEXT, **SHOWN}
     for source in _sources(config):
         of = {column.name: column.type for column in source.table.columns}
         types |= {new_name: of[name] for name, new_name in source.renames.items()}
@@ -94,7 +101,8 @@ def item_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str
 
     Its parameter is $day. Columns that concern neither users nor items (a campaign's) are left out.
     """
-    columns = [f"l.{name}" for name in ITEM_COLUMNS if name in wanted]
+    computed = {"item_price_quantile": f"l.price_quantile / {QUANTILE_UNITS} AS item_price_quantile"}
+    columns = [computed.get(name, f"l.{name}") for name in ITEM_COLUMNS if name in wanted]
     columns += [f"coalesce(p.{name}, 0.0) AS {name}" for name in _PROMOTION if name in wanted]
     joins = ["LEFT JOIN item_level AS l ON l.item_id = r.item_id"]
     joins += ["LEFT JOIN promoted AS p ON p.item_id = r.item_id"]

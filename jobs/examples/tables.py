@@ -1,7 +1,7 @@
 """The training examples; which features they carry follows from the fields of the model."""
 
 from jobs.config import ScenarioConfig
-from jobs.examples.feature_columns import ITEM_COLUMNS, feature_column_types
+from jobs.examples.feature_columns import feature_column_types
 from jobs.features.config import VALUE_COLUMNS
 from jobs.features.declared import label_type
 from jobs.lake.columns import Column, Table
@@ -97,11 +97,17 @@ def campaign_examples(config: ScenarioConfig) -> Table:
 
 
 def check_fields(config: ScenarioConfig) -> None:
-    known = {*feature_column_types(config.features), *ITEM_COLUMNS, *[column.name for column in _BASE]}
-    if unknown := sorted(set(config.model.columns) - known):
+    types = {**feature_column_types(config.features), **{column.name: column.type for column in _BASE}}
+    if unknown := sorted(set(config.model.columns) - set(types)):
         raise ValueError(
-            f"model.fields name columns that no feature job makes: {unknown}; known are {sorted(known)}"
+            f"model.fields name columns that no feature job makes: {unknown}; known are {sorted(types)}"
         )
+    for field in config.model.fields:
+        if (field.kind == "id_list") != types[field.name].startswith("list<"):
+            raise ValueError(
+                f"model.fields: {field.name} is a column of type {types[field.name]}, kind {field.kind} "
+                "cannot read it: id_list is for lists, and lists are for id_list"
+            )
     labels = {*[column.name for column in _LABELS], *[label.name for label in config.examples.labels]}
     if unknown := sorted({task.label for task in config.model.tasks} - labels):
         raise ValueError(
@@ -131,13 +137,13 @@ def example_tables(config: ScenarioConfig) -> tuple[Table, ...]:
 
 VOCABULARIES = Table(
     name="vocabularies",
-    meaning="Values of the id fields in the training examples of a run; 0 pads and 1 is out of vocabulary.",
+    meaning="Values of the ids and lists in the training examples of a run; 0 pads, 1 is out of vocabulary.",
     ds_is="run date",
     key=("field", "row"),
     columns=(
-        Column("field", "string", "the id field"),
+        Column("field", "string", "the id field, or the list that has a vocabulary of its own"),
         Column("value", "string", "the value"),
         Column("row", "int", "its embedding row, from 2"),
-        Column("count", "long", "examples with the value"),
+        Column("count", "long", "how often the value stands in the examples"),
     ),
 )

@@ -22,6 +22,7 @@ from jobs.features.event_tiles import event_days
 from jobs.features.item_ranks import add_item_ranks
 from jobs.features.pair_windows import pair_windows, place_users
 from jobs.features.plans import USER
+from jobs.features.shares import add_parents, share_finisher
 from jobs.features.sold_windows import RunningMax, sold_windows
 from jobs.features.tables import (
     ITEM_DAYS,
@@ -162,8 +163,12 @@ class FeatureTables:
     def _declared(
         self, entity: Entity, lake: Lake, tables: Sequence[Table], days: DayRange
     ) -> dict[str, int]:
-        rows = declared_frame(self._event_days(lake, days), self._levels(lake), entity, self.config, days)
-        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
+        levels = self._levels(lake)
+        rows = declared_frame(self._event_days(lake, days), levels, entity, self.config, days)
+        finish = share_finisher(self.config, entity, tables[0])
+        if finish:
+            rows = add_parents(rows, levels, entity)
+        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest, finish=finish)}
 
 
 def build_features(run: Run, lake: Lake) -> RowCounts:

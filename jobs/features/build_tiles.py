@@ -11,7 +11,7 @@ from functools import partial
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.features.event_tiles import declared_types, event_days, make_event_days
+from jobs.features.event_tiles import declared_types, event_days, make_event_days, tiles_digest
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
 from jobs.lake.days import days_to_build, merge_ranges
 from jobs.lake.lake import Lake
@@ -109,7 +109,7 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
 
 def _build_event_days(run: Run, lake: Lake) -> int:
     table, count = event_days(run.scenario), 0
-    digest = f"{run.scenario.digest('logs')}-{declared_types(run.scenario)}"
+    digest = tiles_digest(run.scenario)
     for days in days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
         events = lake.read(start_spark(run.runtime), EVENTS, days)
         count += lake.replace_days(make_event_days(events, run.scenario), table, days, digest)

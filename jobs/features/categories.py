@@ -6,16 +6,28 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.features.plans import LEVELS
+from jobs.features.price_quantiles import PRICE_QUANTILE
+
+# The same as `item_levels` of the view `catalogue`, for DuckDB; and the words of the title, in lower case.
+ITEM_LEVELS_SQL = rf"""
+SELECT item_id, brand, title, category_path[1] AS department_id,
+       category_path[1] || ' / ' || category_path[2] AS category_id,
+       category_path[1] || ' / ' || category_path[2] || ' / ' || category_path[3] AS type_id,
+       {PRICE_QUANTILE} AS price_quantile,
+       regexp_extract_all(lower(title), '[\p{{L}}\p{{N}}]+') AS title_words
+FROM catalogue
+"""
 
 
 def item_levels(items: DataFrame) -> DataFrame:
-    """item_id, brand, title and the path down to each level: department_id, category_id, type_id or null."""
+    """item_id, brand, title, price_quantile, and the path down to each level: department_id ... or null."""
     path = F.col("category_path")
     levels = [
         F.when(F.size(path) >= depth, F.array_join(F.slice(path, 1, depth), " / ")).alias(f"{level}_id")
         for depth, level in enumerate(LEVELS, start=1)
     ]
-    return items.select("item_id", "brand", "title", *levels)
+    quantile = F.expr(PRICE_QUANTILE).alias("price_quantile")
+    return items.select("item_id", "brand", "title", *levels, quantile)
 
 
 def add_category_levels(tiles: DataFrame, levels: DataFrame, names: Sequence[str] = LEVELS) -> DataFrame:

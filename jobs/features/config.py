@@ -9,22 +9,39 @@ from mtl_model.strict_model import StrictModel
 
 EventTypes = Annotated[tuple[EventType, ...], Field(min_length=1)]
 ValueColumn = Literal["value", "price", "quantity", "discount", "rating"]
-Entity = Literal["user", "item", "category", "user_item", "user_category"]
+Entity = Literal["user", "item", "category", "brand", "user_item", "user_category", "user_brand"]
+Parent = Literal["department", "category", "type", "brand"]
 Measure = Literal[
     "count", "distinct_count", "sum", "mean", "min", "max", "last", "time_since", "interval", "rate", "trend",
-    "share",
+    "share", "top_k", "last_n", "age", "due",
 ]  # fmt: skip
+Listed = Literal["item", "department", "type", "brand", "event_type", "days_ago"]
 
 VALUE_COLUMNS: tuple[ValueColumn, ...] = ("value", "price", "quantity", "discount", "rating")
 OF_VALUES = frozenset({"sum", "mean", "min", "max", "last"})
+ALL_DAYS = frozenset({"time_since", "interval", "age", "due"})  # they look at all days before
+# Whose events are known with the item's place among the prices of its category, by the catalogue.
+OF_PRICE_QUANTILES = frozenset({"user", "user_category", "user_brand"})
 # What may be counted once: not a part of the entity's own key.
 COUNTED = {
     "user": {"item", "day"},
     "item": {"user", "day"},
     "category": {"user", "item", "day"},
+    "brand": {"user", "item", "day"},
     "user_item": {"day"},
     "user_category": {"item", "day"},
+    "user_brand": {"item", "day"},
 }
+# What may stand in a list of a user's events; a sequence also tells what the events were, and when.
+LISTED = {
+    "user": {"item", "department", "type", "brand"},
+    "user_item": set(),
+    "user_category": {"item", "brand"},
+    "user_brand": {"item", "department", "type"},
+}
+OF_EVENTS = {"event_type", "days_ago"}
+LISTS = frozenset({"top_k", "last_n"})
+PARENTS: tuple[Parent, ...] = ("department", "category", "type", "brand")
 
 
 class Prior(StrictModel):
@@ -37,23 +54,42 @@ class Prior(StrictModel):
 class DeclaredFeature(StrictModel):
     """One measure of an entity over events of some types: a column for each window, or for all days before.
 
-    `of` is the column of the events that is measured, or what a distinct_count counts; `per` and `prior`
-    belong to a rate: (events + prior.rate x prior.weight) / (events of `per` + prior.weight).
+    `of` is the column of the events that is measured, or what a distinct_count counts, or what a list of at
+    most `length` holds; `per` and `prior` belong to a rate: (events + prior.rate x prior.weight) / (events of
+    `per` + prior.weight). A share of an item is `within` its department, category, type or brand; others know
+    what they are a part of. A count `since` other events is of the days after the last of them.
     """
 
     entity: Entity
     measure: Measure
     events: EventTypes
-    of: ValueColumn | Literal["user", "item", "day"] | None = None
+    of: ValueColumn | Literal["price_quantile", "user", "day"] | Listed | None = None
     per: EventTypes | None = None
+    since: EventTypes | None = None
     prior: Prior | None = None
+    within: Parent | None = None
+    length: PositiveInt | None = None
     windows_days: tuple[PositiveInt, ...] = ()
+
+    @model_validator(mode="after")
+    def check_lists(self) -> Self:
+        if self.measure in LISTS and not _listable(self.entity, self.measure):
+            raise ValueError(f"entity {self.entity} has no {self.measure}: lists are of a user's events")
+        if (self.length is not None) != (self.measure in LISTS):
+            raise ValueError(
+                f"top_k and last_n, and nothing else, need a `length`: {self.measure} has {self.length}"
+            )
+        return self
 
     @model_validator(mode="after")
     def check_measured(self) -> Self:
         known: set[str] = set(VALUE_COLUMNS) if self.measure in OF_VALUES else set()
+        if self.measure == "mean" and self.entity in OF_PRICE_QUANTILES:
+            known.add("price_quantile")
         if self.measure == "distinct_count":
             known = COUNTED[self.entity]
+        if self.measure in LISTS:
+            known = _listable(self.entity, self.measure)
         if (self.of is not None or known) and self.of not in known:
             wanted = f"one of {sorted(known)} in `of`" if known else "no `of`"
             raise ValueError(f"{self.measure} of {self.entity} needs {wanted}, got {self.of}")
@@ -70,11 +106,29 @@ class DeclaredFeature(StrictModel):
             raise ValueError(f"windows_days must rise, got {list(windows)}")
         if self.measure == "trend" and len(windows) != 2:
             raise ValueError(f"a trend is between two windows_days, got {list(windows)}")
-        if self.measure in {"time_since", "interval"} and windows:
-            raise ValueError(f"{self.measure} looks at all days before: it has no windows_days")
-        if self.measure == "share" and self.entity not in {"user_item", "user_category"}:
-            raise ValueError(f"a share is of a user's events: not of entity {self.entity}")
+        if (self.measure in ALL_DAYS or self.since) and windows:
+            measure = self.measure + (" since" if self.since else "")
+            raise ValueError(f"{measure} looks at all days before: it has no windows_days")
+        if self.since and self.measure != "count":
+            raise ValueError(f"{self.measure} knows no `since`: it belongs to a count")
         return self
+
+    @model_validator(mode="after")
+    def check_share(self) -> Self:
+        if self.measure == "share" and self.entity == "user":
+            raise ValueError("a user is no part of anything: no share of entity user")
+        if (self.within is not None) != (self.measure == "share" and self.entity == "item"):
+            raise ValueError(
+                f"a share of item, and nothing else, needs `within`, one of {list(PARENTS)}: "
+                f"{self.measure} of {self.entity} has {self.within}"
+            )
+        return self
+
+
+def _listable(entity: Entity, measure: Measure) -> set[str]:
+    """What a list of the entity may hold."""
+    of_events = OF_EVENTS if measure == "last_n" and entity in LISTED else set()
+    return LISTED.get(entity, set()) | of_events
 
 
 class DeclaredLabel(StrictModel):

@@ -8,25 +8,51 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jobs.config import FeaturesConfig
-from jobs.features.config import DeclaredFeature, DeclaredLabel, Entity
+from jobs.features.config import ALL_DAYS, LISTS, DeclaredFeature, DeclaredLabel, Entity
+from jobs.features.declared_lists import MEANINGS, list_sql, list_type
+from jobs.features.price_quantiles import QUANTILE_UNITS
 from jobs.lake.columns import Column
 
 RATING_UNITS = 1_000_000  # ratings are summed in fixed point; all other values are integers
-SHARE_WITHIN = {"user_item": "user_id", "user_category": "user_id, level"}
+
+_USER_SHARE_WITHIN = {"user_item": "user_id", "user_category": "user_id, level", "user_brand": "user_id"}
 
 _COUNTED_IDS = {"user": "user_id", "item": "item_id", "day": "ds"}
-_SQL_TYPES = {"int": "INTEGER", "long": "BIGINT", "double": "DOUBLE"}
-_UNITS = {"value": "cents", "price": "cents", "discount": "cents", "quantity": "units", "rating": "rating"}
+_SQL_TYPES = {
+    "int": "INTEGER",
+    "long": "BIGINT",
+    "double": "DOUBLE",
+    "list<string>": "VARCHAR[]",
+    "list<int>": "INTEGER[]",
+}
+_WHOLES = {
+    **dict.fromkeys(_USER_SHARE_WITHIN, "the user's"),
+    **dict.fromkeys(("user", "item", "brand"), "all"),
+    "category": "its level's",
+}
+_UNITS = {
+    "value": "cents",
+    "price": "cents",
+    "discount": "cents",
+    "quantity": "units",
+    "rating": "rating",
+    "price_quantile": "0 the cheapest of the item's category, 1 the dearest",
+}
 
 
 @dataclass(frozen=True)
 class DeclaredColumn:
-    """A column of a feature table; `window` is its days as text, or `all`."""
+    """A column of a feature table; `window` is its days as text, or `all`.
 
-    entity: Entity
+    `share_within`, of what has no user: the column is a count at first, and becomes a share of the rows that
+    are equal in these columns once all rows of the day are there (jobs/features/shares.py).
+    """
+
+    feature: DeclaredFeature
     column: Column
     sql: str
     window: str
+    share_within: tuple[str, ...] | None = None
 
 
 def declared_columns(config: FeaturesConfig, entity: Entity) -> list[DeclaredColumn]:
@@ -62,18 +88,34 @@ def _column(feature: DeclaredFeature, windows: Sequence[int]) -> DeclaredColumn:
     parts = [feature.entity, "_or_".join(feature.events)]
     if feature.per:
         parts += ["per", "_or_".join(feature.per)]
+    if feature.since:
+        parts += ["since", "_or_".join(feature.since)]
     if feature.of:
         parts.append(f"distinct_{feature.of}" if feature.measure == "distinct_count" else feature.of)
-    parts += ["count" if feature.measure == "distinct_count" else feature.measure]
+    parts.append(
+        {"distinct_count": "count", "top_k": "top", "last_n": "last"}.get(feature.measure, feature.measure)
+    )
+    parts += ["in", feature.within] if feature.within else []
+    parts += [str(feature.length)] if feature.length else []
     parts += [f"{window}d" for window in windows]
     days = " against ".join(map(str, windows))
     when = f"in the {days} days before" if windows else "in all days before"
     column = Column("_".join(parts), _type(feature), f"{_meaning(feature)} {when}")
-    return DeclaredColumn(feature.entity, column, _sql(feature, windows), days or "all")
+    return DeclaredColumn(feature, column, _sql(feature, windows), days or "all", _parent(feature))
+
+
+def _parent(feature: DeclaredFeature) -> tuple[str, ...] | None:
+    if feature.measure != "share" or feature.entity in _USER_SHARE_WITHIN:
+        return None
+    if feature.within:
+        return ("brand" if feature.within == "brand" else f"{feature.within}_id",)
+    return ("level",) if feature.entity == "category" else ()
 
 
 def _type(feature: DeclaredFeature) -> str:
-    is_whole = feature.measure in {"count", "distinct_count", "time_since"}
+    if feature.measure in LISTS:
+        return list_type(feature)
+    is_whole = feature.measure in {"count", "distinct_count", "time_since", "age"}
     is_whole |= feature.measure in {"sum", "min", "max", "last"} and feature.of != "rating"
     return "long" if is_whole else "double"
 
@@ -85,11 +127,21 @@ def _meaning(feature: DeclaredFeature) -> str:
         "count": f"events {events}",
         "distinct_count": f"distinct {of}s with {events}",
         "time_since": f"days since the last {events}, 1 is the day before,",
+        "age": f"days since the first {events}, 1 is the day before,",
+        "due": f"days since the last {events} / mean days between days with one, null before the second,",
         "interval": f"mean days between days with {events}, null before the second,",
         "rate": f"events {events} per {' or '.join(feature.per or ())}",
         "trend": f"events {events} a day",
-        "share": f"share of the user's events {events}",
+        "share": f"share of {_WHOLES[feature.entity]} events {events}",
     }
+    if feature.since:
+        meanings["count"] += f" on days after that of the last {' or '.join(feature.since)}"
+    if feature.within:
+        meanings["share"] = f"share of its {feature.within}'s events {events}"
+    if feature.measure in LISTS:
+        meanings |= {
+            name: MEANINGS[name].format(of=of, length=feature.length, events=events) for name in LISTS
+        }
     meaning = meanings.get(feature.measure, f"{feature.measure} of {of} over events {events}")
     if feature.prior:
         meaning += f", smoothed towards {feature.prior.rate} by {feature.prior.weight},"
@@ -99,31 +151,61 @@ def _meaning(feature: DeclaredFeature) -> str:
 def _sql(feature: DeclaredFeature, windows: Sequence[int]) -> str:
     wanted = _condition(feature.events, windows[0] if windows else None)
     count = f"coalesce(sum(event_count) FILTER (WHERE {wanted}), 0)"
-    match feature.measure:
-        case "distinct_count":
-            sql = f"count(DISTINCT {_COUNTED_IDS[str(feature.of)]}) FILTER (WHERE {wanted})"
-        case "time_since":
-            sql = f"$day - max(ds) FILTER (WHERE {wanted})"
-        case "interval":
-            span = f"(max(ds) FILTER (WHERE {wanted}) - min(ds) FILTER (WHERE {wanted}))"
-            sql = f"{span} / nullif(count(DISTINCT ds) FILTER (WHERE {wanted}) - 1, 0)"
-        case "rate":
-            sql = _rate(feature, count, windows)
-        case "trend":
-            long = count.replace(wanted, _condition(feature.events, windows[1]))
-            sql = f"({count} * {windows[1]})::DOUBLE / nullif({long} * {windows[0]}, 0)"
-        case "share":
-            parent = f"sum({count}) OVER (PARTITION BY {SHARE_WITHIN[feature.entity]})"
-            sql = f"{count}::DOUBLE / nullif({parent}, 0)"
-        case _:
-            sql = aggregate_sql(feature.measure, feature.of, wanted)
+    if feature.measure in ALL_DAYS:
+        sql = _rhythm_sql(feature.measure, wanted)
+    elif feature.measure in LISTS:
+        sql = list_sql(feature, wanted)
+    elif feature.since:
+        sql = _count_since(wanted, _condition(feature.since, None))
+    else:
+        sql = _ratio_sql(feature, count, windows) or aggregate_sql(feature.measure, feature.of, wanted)
     return f"({sql})::{_SQL_TYPES[_type(feature)]}"
 
 
+def _rhythm_sql(measure: str, wanted: str) -> str:
+    """When it happened: the days since the last and the first time, and between two times."""
+    last, first = (f"{end}(ds) FILTER (WHERE {wanted})" for end in ("max", "min"))
+    days = f"count(DISTINCT ds) FILTER (WHERE {wanted})"
+    return {
+        "time_since": f"$day - {last}",
+        "age": f"$day - {first}",
+        "interval": f"({last} - {first}) / nullif({days} - 1, 0)",
+        "due": f"($day - {last}) * ({days} - 1) / nullif({last} - {first}, 0)",
+    }[measure]
+
+
+def _ratio_sql(feature: DeclaredFeature, count: str, windows: Sequence[int]) -> str | None:
+    """A rate, trend or share of the events that `count` counts; None for other measures."""
+    if feature.measure == "rate":
+        return _rate(feature, count, windows)
+    if feature.measure == "trend":
+        recent, longer = (_condition(feature.events, window) for window in windows)
+        among = count.replace(recent, longer)
+        return f"({count} * {windows[1]})::DOUBLE / nullif({among} * {windows[0]}, 0)"
+    if feature.measure == "share":
+        within = _USER_SHARE_WITHIN.get(feature.entity)
+        return f"{count}::DOUBLE / nullif(sum({count}) OVER (PARTITION BY {within}), 0)" if within else count
+    return None
+
+
+def _count_since(wanted: str, since: str) -> str:
+    """Events of the days after the last day with one of `since`; all of them where there is none."""
+    days = f"list({{'ds': ds, 'events': event_count}}) FILTER (WHERE {wanted})"
+    last = f"coalesce(max(ds) FILTER (WHERE {since}), '-infinity'::DATE)"
+    later = f"list_filter({days}, lambda day: day.ds > {last})"
+    return f"coalesce(list_sum(list_transform({later}, lambda day: day.events)), 0)"
+
+
 def aggregate_sql(measure: str, of: str | None, wanted: str) -> str:
-    """A count, or sum, mean, min, max or last of a column, over the tile rows for which `wanted` holds."""
+    """A count (of distinct ids, too), or sum, mean, min, max or last of a column, over the rows `wanted`."""
+    if measure == "distinct_count":
+        return f"count(DISTINCT {_COUNTED_IDS[str(of)]}) FILTER (WHERE {wanted})"
     where = f"FILTER (WHERE {wanted})"
     unit = f" / {RATING_UNITS}" if of == "rating" else ""
+    if of == "price_quantile":
+        known = f"FILTER (WHERE {wanted} AND price_quantile IS NOT NULL)"
+        total = f"sum(price_quantile * event_count) {known}"
+        return f"{total} / nullif(sum(event_count) {known} * {QUANTILE_UNITS}, 0)"
     if measure == "count":
         return f"coalesce(sum(event_count) {where}, 0)"
     if measure == "sum":

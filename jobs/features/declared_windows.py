@@ -48,6 +48,8 @@ def declared_query(config: FeaturesConfig, entity: Entity, table: Table, top: in
 def _rows_of(entity: Entity) -> str:
     if entity == "user_item":
         return "FROM tile WHERE item_id IS NOT NULL"
+    if entity == "user_brand":
+        return "FROM tile WHERE brand IS NOT NULL"
     if entity == "user_category":
         return " UNION ALL ".join(
             f"SELECT *, '{level}' AS level, {level}_id AS category_id FROM tile WHERE {level}_id IS NOT NULL"
@@ -57,10 +59,10 @@ def _rows_of(entity: Entity) -> str:
 
 
 def place_events(event_days: DataFrame, levels: DataFrame, every_days: int, num_buckets: int) -> DataFrame:
-    """The tiles with their category ids, each user in the partition of its slot and bucket."""
+    """The tiles with what is known of their items, each user in the partition of its slot and bucket."""
     slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
     bucket = F.pmod(F.xxhash64("user_id"), F.lit(num_buckets))
-    ids = F.broadcast(levels.select("item_id", *_LEVEL_IDS))
+    ids = F.broadcast(levels.select("item_id", "brand", "price_quantile", *_LEVEL_IDS))
     return (
         event_days.join(ids, "item_id", "left")
         .repartitionById(every_days * num_buckets, (slot * num_buckets + bucket).cast("int"))
@@ -88,18 +90,21 @@ def declared_windows(
 def declared_frame(
     event_days: DataFrame, levels: DataFrame, entity: Entity, config: FeaturesConfig, days: DayRange
 ) -> DataFrame:
-    """Rows of the declared table of items, or of categories, for every as-of day of the range."""
+    """Rows of the declared table of items, categories or brands, for every as-of day of the range."""
     table = declared_tables(config, of_users=False)[entity]
     query = {table.name: declared_query(config, entity, table)}
     columns = event_days.columns
     tiles = event_days.where(F.col("item_id").isNotNull())
     if entity == "category":
         tiles = add_category_levels(tiles, levels, LEVELS)
+    if entity == "brand":
+        brands = levels.where(F.col("brand").isNotNull()).select("item_id", "brand")
+        tiles = tiles.join(F.broadcast(brands), "item_id")
     counted = {feature.of for feature in config.declared if feature.entity == entity}
     ids = [f"{name}_id" for name in ("user", "item") if name in counted]
     keys = list(dict.fromkeys([*table.key, *ids, "event_type", "ds"]))
     merged = merge_tiles(tiles, keys, columns)
-    chunk = "item_id" if entity == "item" else "category_id"
+    chunk = table.key[0]
     placed = merged.repartition(chunk).sortWithinPartitions(chunk)
     return placed.mapInArrow(_frame_task(query, chunk, days), table.spark_schema())
 

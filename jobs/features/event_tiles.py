@@ -3,6 +3,8 @@
 Holds only the event types and columns that the scenario declares, in integers: ratings in fixed point.
 """
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -31,6 +33,9 @@ def event_days(config: ScenarioConfig) -> Table:
             Column(f"{name}_last", "long", f"{name} of the last event{unit}, the largest of one instant"),
             Column(f"{name}_last_at", "timestamp", f"when the last event with a {name} happened"),
         ]
+    if length := sequence_length(config):
+        meaning = f"when the newest {length} of a type in a sequence happened, microseconds since 1970"
+        columns.append(Column("event_times", "list<long>", meaning))
     return Table(
         name="event_days",
         meaning="Tile: what a user did with an item on a day, by type of event.",
@@ -48,7 +53,9 @@ def declared_types(config: ScenarioConfig) -> list[str]:
     """The event types that features and labels are declared over."""
     found = {name for label in config.examples.labels for name in (*label.events, *label.given)}
     found |= {
-        name for feature in config.features.declared for name in (*feature.events, *(feature.per or ()))
+        name
+        for feature in config.features.declared
+        for name in (*feature.events, *(feature.per or ()), *(feature.since or ()))
     }
     return sorted(found)
 
@@ -60,6 +67,26 @@ def value_columns(config: ScenarioConfig) -> list[str]:
     return [name for name in VALUE_COLUMNS if name in used]
 
 
+def sequence_length(config: ScenarioConfig) -> int:
+    """How many events the longest declared sequence holds; 0: there is none."""
+    lengths = [one.length for one in config.features.declared if one.measure == "last_n" and one.length]
+    return max(lengths, default=0)
+
+
+def sequence_types(config: ScenarioConfig) -> list[str]:
+    """The event types that declared sequences hold."""
+    return sorted(
+        {name for one in config.features.declared if one.measure == "last_n" for name in one.events}
+    )
+
+
+def tiles_digest(config: ScenarioConfig) -> str:
+    """Tiles depend on the log, and on what is declared of it."""
+    declared = f"{declared_types(config)}-{value_columns(config)}"
+    sequences = f"{sequence_types(config)}-{sequence_length(config)}"
+    return f"{config.digest('logs')}-{declared}-{sequences}"
+
+
 def make_event_days(events: DataFrame, config: ScenarioConfig) -> DataFrame:
     """One row per (day, user, item, event type) of the declared types."""
     is_none = (F.col("event_type") == "purchase") & (F.col("quantity") == 0)
@@ -67,9 +94,17 @@ def make_event_days(events: DataFrame, config: ScenarioConfig) -> DataFrame:
         F.col("event_type").isin(declared_types(config)) & ~F.coalesce(is_none, F.lit(False))
     )
     sums = [sum_column for name in value_columns(config) for sum_column in _sums(name)]
+    if length := sequence_length(config):
+        sums.append(_newest_times(sequence_types(config), length))
     return wanted.groupBy("ds", "user_id", "item_id", "event_type").agg(
         F.count(F.lit(1)).alias("event_count"), *sums
     )
+
+
+def _newest_times(types: Sequence[str], length: int) -> SparkColumn:
+    at = F.when(F.col("event_type").isin(types), F.unix_micros("event_time"))
+    newest = F.slice(F.sort_array(F.collect_list(at), asc=False), 1, length)
+    return F.sort_array(newest).alias("event_times")
 
 
 def _sums(name: str) -> list[SparkColumn]:

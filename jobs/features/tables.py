@@ -145,13 +145,16 @@ _KEY_COLUMNS = {
     "item_id": Column("item_id", "string", "the item"),
     "level": Column("level", "string", "department, category or type; of users department or type"),
     "category_id": Column("category_id", "string", "the path down to the level"),
+    "brand": Column("brand", "string", "the brand"),
 }
 _ENTITY_KEYS: dict[Entity, tuple[str, ...]] = {
     "user": ("user_id",),
     "user_item": ("user_id", "item_id"),
     "user_category": ("user_id", "level", "category_id"),
+    "user_brand": ("user_id", "brand"),
     "item": ("item_id",),
     "category": ("category_id", "level"),
+    "brand": ("brand",),
 }
 _EVENT_RANK = Column(
     "user_item_event_rank", "long", "rank by the newest day, then the number of events, among the user's"

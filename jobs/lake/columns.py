@@ -16,6 +16,7 @@ _TYPES: dict[str, tuple[pa.DataType, spark_types.DataType]] = {
     "date": (pa.date32(), spark_types.DateType()),
     "timestamp": (pa.timestamp("us", tz="UTC"), spark_types.TimestampType()),
     "list<int>": (pa.list_(pa.int32()), spark_types.ArrayType(spark_types.IntegerType())),
+    "list<long>": (pa.list_(pa.int64()), spark_types.ArrayType(spark_types.LongType())),
     "list<float>": (pa.list_(pa.float32()), spark_types.ArrayType(spark_types.FloatType())),
     "list<string>": (pa.list_(pa.string()), spark_types.ArrayType(spark_types.StringType())),
     "map<string,string>": (

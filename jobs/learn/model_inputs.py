@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mtl_model.config import IdField, NumericField, NumericStatistics
+from mtl_model.config import NumericField, NumericStatistics
+from mtl_model.data.config import IdField, IdListField
 
 _ROWS_PER_FILE = 1_000
 
@@ -41,8 +42,10 @@ def _measure(column: pa.ChunkedArray, field: NumericField) -> NumericStatistics:
     )
 
 
-def write_vocabularies(vocabularies: pa.Table, fields: Sequence[IdField], folder: Path) -> dict[str, Path]:
-    """One Parquet file per id field, its values in row order."""
+def write_vocabularies(
+    vocabularies: pa.Table, fields: Sequence[IdField | IdListField], folder: Path
+) -> dict[str, Path]:
+    """One Parquet file per field, its values in row order."""
     paths = {}
     for field in fields:
         rows = vocabularies.filter(pc.equal(vocabularies["field"], field.name)).sort_by("row")

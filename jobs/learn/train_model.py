@@ -114,7 +114,9 @@ def make_spec(
         validation_files=tuple(map(Path, validation)),
         calibration_files=tuple(map(Path, calibration)),
         final_files=tuple(map(Path, final_files)),
-        vocabularies=write_vocabularies(lake.read_arrow(VOCABULARIES, today), model.id_fields, folder),
+        vocabularies=write_vocabularies(
+            lake.read_arrow(VOCABULARIES, today), model.vocabulary_fields, folder
+        ),
         numeric_statistics=earlier.data.numeric_statistics if earlier else _measure(train_files, model),
         label_names=_label_names(run, lake),
         negative_sampling_rate=run.scenario.examples.negative_sampling_rate,

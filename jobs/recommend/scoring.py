@@ -25,7 +25,7 @@ def add_predictions(rows: pa.Table, model_folder: Path, tasks: Mapping[str, str]
     complete = rows
     for name in predictor.columns:
         if name not in rows.column_names:
-            complete = complete.append_column(name, pa.nulls(rows.num_rows, pa.string()))
+            complete = complete.append_column(name, pa.nulls(rows.num_rows))
     predictions = predictor.predict(complete)
     for task, column in tasks.items():
         is_list = task in predictor.label_names

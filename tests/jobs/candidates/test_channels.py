@@ -60,8 +60,8 @@ def make_database(fuel_line: int = 1, promotions: tuple[tuple[Any, ...], ...] | 
         ),
         promotion=(_PROMOTION, on_offer),
         catalogue=(
-            "item_id VARCHAR, brand VARCHAR, title VARCHAR, category_path VARCHAR[]",
-            [(item, "b", "t", values[0]) for item, values in _ITEMS.items()],
+            "item_id VARCHAR, brand VARCHAR, title VARCHAR, price BIGINT, category_path VARCHAR[]",
+            [(item, "b", "t", 1, values[0]) for item, values in _ITEMS.items()],
         ),
     )
 
@@ -165,9 +165,9 @@ def test_items_have_the_levels_that_their_path_reaches() -> None:
         item=("item_id VARCHAR, item_max_line_quantity BIGINT", []),
         promotion=(_PROMOTION, []),
         catalogue=(
-            "item_id VARCHAR, brand VARCHAR, title VARCHAR, category_path VARCHAR[]",
-            [("full", "b", "t", ["D", "C", "T", "more"]), ("one", "b", "t", ["D"]), ("none", "b", "t", []),
-             ("null", None, None, None)],
+            "item_id VARCHAR, brand VARCHAR, title VARCHAR, price BIGINT, category_path VARCHAR[]",
+            [("full", "b", "t", 1, ["D", "C", "T", "more"]), ("one", "b", "t", 1, ["D"]),
+             ("none", "b", "t", 1, []), ("null", None, None, None, None)],
         ),
     )  # fmt: skip
 
@@ -176,6 +176,35 @@ def test_items_have_the_levels_that_their_path_reaches() -> None:
     assert rows_of(database, "SELECT item_id, department_id, category_id, type_id FROM item_level") == [
         ("full", "D", "D / C", "D / C / T"), ("none", None, None, None), ("null", None, None, None),
         ("one", "D", None, None),
+    ]  # fmt: skip
+
+
+def test_an_item_has_the_words_of_its_title_and_its_place_among_the_prices_of_its_category() -> None:
+    titles = {
+        "a": "Été -- Toy Story 2 (1999)",
+        "b": "!",
+        "c": "",
+        "d": None,
+        "none": "RED mug",
+        "twin": "x x",
+    }
+    prices = {"a": 10, "b": 20, "c": 20, "d": 30, "none": None, "twin": 5}
+    rows = [(item, "b", titles.get(item), price, ["D", "C"]) for item, price in prices.items()]
+    database = day_database(
+        item=("item_id VARCHAR, item_max_line_quantity BIGINT", []),
+        promotion=(_PROMOTION, []),
+        catalogue=(
+            "item_id VARCHAR, brand VARCHAR, title VARCHAR, price BIGINT, category_path VARCHAR[]",
+            [*rows, ("alone", "b", "y", 7, ["D"])],
+        ),
+    )
+
+    add_day_items(database, DAY, 7, 100)
+
+    found = rows_of(database, "SELECT item_id, title_words, price_quantile FROM item_level")
+    assert found == [
+        ("a", ["été", "toy", "story", "2", "1999"], 300), ("alone", ["y"], 500), ("b", [], 600),
+        ("c", [], 600), ("d", None, 900), ("none", ["red", "mug"], None), ("twin", ["x", "x"], 100),
     ]  # fmt: skip
 
 

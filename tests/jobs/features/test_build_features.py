@@ -55,7 +55,7 @@ def tiles(spark: SparkSession, table: Table, ages: Iterable[int]) -> DataFrame:
 def levels(spark: SparkSession) -> DataFrame:
     rows = [("i1", ["D", "C", "T"]), ("i2", ["D", "C", "T2"])]
     items = spark.createDataFrame(rows, "item_id string, category_path array<string>")
-    return item_levels(items.withColumns({"brand": F.lit("b"), "title": F.lit("t")}))
+    return item_levels(items.withColumns({"brand": F.lit("b"), "title": F.lit("t"), "price": F.lit(1)}))
 
 
 BEFORE, WITH_LATER = (1, 2, 9, 40), (1, 2, 9, 40, 0, -1, -2, -8)
@@ -197,7 +197,7 @@ def test_items_repeat_for_every_level_that_their_path_has(spark: SparkSession) -
     )
 
     repeated = add_category_levels(
-        sold, item_levels(items.withColumns({"brand": F.lit(""), "title": F.lit("")}))
+        sold, item_levels(items.withColumns({"brand": F.lit(""), "title": F.lit(""), "price": F.lit(1)}))
     )
 
     assert sorted(map(tuple, repeated.select("item_id", "n", "level", "category_id").collect())) == [

@@ -1,27 +1,28 @@
 import random
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.config import FeaturesConfig, ScenarioConfig, load_scenario
 from jobs.features.categories import item_levels
-from jobs.features.config import COUNTED, OF_VALUES, Entity
+from jobs.features.config import COUNTED, LISTED, OF_EVENTS, OF_PRICE_QUANTILES, OF_VALUES, PARENTS, Entity
 from jobs.features.declared import declared_columns, horizon_days
 from jobs.features.declared_windows import declared_frame, declared_query, features_as_of, place_events
 from jobs.features.event_tiles import make_event_days
+from jobs.features.shares import add_parents, share_finisher
 from jobs.features.tables import declared_tables
 from jobs.logs.tables import EVENTS, ITEMS
-from tests.jobs.features.declared_oracle import PATHS, Event, declared_rows
+from tests.jobs.features.declared_oracle import BRANDS, PATHS, Event, declared_rows
 
 FIRST_DAY, NUM_DAYS = date(2017, 11, 25), 9
 DAYS = [FIRST_DAY + timedelta(days=number) for number in range(NUM_DAYS + 2)]
-ENTITIES: tuple[Entity, ...] = ("user", "item", "category", "user_item", "user_category")
+ENTITIES: tuple[Entity, ...] = get_args(Entity)
 TYPES = ("cart", "purchase", "rating", "email_sent")
 _VALUES = ("value", "rating")
 
@@ -33,6 +34,9 @@ def every_feature(entity: Entity) -> list[dict[str, Any]]:
         {"measure": "count"},
         {"measure": "time_since"},
         {"measure": "interval"},
+        {"measure": "age"},
+        {"measure": "due"},
+        {"measure": "count", "since": ["cart"]},
         {"measure": "rate", "per": ["cart"], "windows_days": [2]},
         {"measure": "rate", "per": ["cart", "rating"], "prior": {"rate": 0.3, "weight": 5.0}},
         {"measure": "trend", "windows_days": [2, 5]},
@@ -43,8 +47,22 @@ def every_feature(entity: Entity) -> list[dict[str, Any]]:
     of_all += [
         {"measure": "distinct_count", "of": of, "windows_days": [1, 4]} for of in sorted(COUNTED[entity])
     ]
-    if entity in {"user_item", "user_category"}:
-        of_all += [{"measure": "share", "windows_days": [2]}, {"measure": "share"}]
+    wholes = PARENTS if entity == "item" else (None,)
+    if entity != "user":
+        of_all += [
+            {"measure": "share", "within": whole, "windows_days": days}
+            for whole in wholes
+            for days in ([2], [])
+        ]
+    if entity in OF_PRICE_QUANTILES:
+        of_all.append({"measure": "mean", "of": "price_quantile", "windows_days": [3]})
+    of_lists = [("top_k", of) for of in LISTED.get(entity, ())]
+    of_lists += [("last_n", of) for of in LISTED.get(entity, set()) | OF_EVENTS if entity in LISTED]
+    of_all += [
+        {"measure": measure, "of": of, "length": length, "windows_days": days}
+        for measure, of in sorted(of_lists)
+        for length, days in ((2, [3]), (4, []))
+    ]
     return [
         {**one, "entity": entity, "events": list(types)} for one in of_all for types in (TYPES[1:2], TYPES)
     ]
@@ -90,11 +108,20 @@ def frame(spark: SparkSession, events: list[Event]) -> DataFrame:
 
 
 def levels_of(spark: SparkSession, events: list[Event]) -> DataFrame:
-    items = sorted({event["item_id"] for event in events if event["item_id"]})
-    paths = {item: PATHS.get(item.split("-")[1]) for item in items}
+    """The catalogue of all cases: their items, and one that is cheaper than i0, one dearer than i2."""
+    cases = {event["user_id"].split("-")[0] for event in events}
+    prices = {"i0": 500, "i1": 70, "i2": 500, "i3": None, "cheap": 499, "dear": 501}
+    paths = {**PATHS, "cheap": PATHS["i0"], "dear": PATHS["i2"]}
     rows = [
-        {"ds": FIRST_DAY, "item_id": item, "category_path": path[1].split(" / ") if path else []}
-        for item, path in paths.items()
+        {
+            "ds": FIRST_DAY,
+            "item_id": f"{case}-{suffix}",
+            "category_path": paths[suffix][1].split(" / ") if suffix in paths else [],
+            "brand": BRANDS.get(suffix),
+            "price": price,
+        }
+        for case in sorted(cases)
+        for suffix, price in prices.items()
     ]
     return item_levels(spark.createDataFrame(pa.Table.from_pylist(rows, ITEMS.arrow_schema())))
 
@@ -104,7 +131,7 @@ def rows_by_key(features: pa.Table, entity: Entity, key: tuple[str, ...]) -> dic
     return {tuple(row[name] for name in key): [row[name] for name in names] for row in features.to_pylist()}
 
 
-@settings(max_examples=1, deadline=None, database=None)
+@settings(max_examples=1, deadline=None, database=None, phases=[Phase.generate])  # 2,000 logs never shrink
 @given(first_case=st.integers(0, 10**6), as_of=st.integers(5, NUM_DAYS + 1))
 def test_every_measure_of_2000_logs_equals_what_the_events_say(
     spark: SparkSession, first_case: int, as_of: int
@@ -121,17 +148,19 @@ def test_every_measure_of_2000_logs_equals_what_the_events_say(
         for _, _, found in features_as_of(placed, query, [day]):
             check(found, entity, table.key, logs, day)
     for entity, table in declared_tables(CONFIG, of_users=False).items():
-        found = declared_frame(tiles, levels, entity, CONFIG, (day, day)).toArrow()
-        check(found, entity, table.key, logs, day)
+        rows = add_parents(declared_frame(tiles, levels, entity, CONFIG, (day, day)), levels, entity)
+        finish = share_finisher(CONFIG, entity, table)
+        assert finish is not None
+        check(finish(rows.toArrow()), entity, table.key, logs, day)
 
 
 def check(
     found: pa.Table, entity: Entity, key: tuple[str, ...], logs: dict[int, list[Event]], day: date
 ) -> None:
-    """Categories are shared by all cases: their oracle sees one log."""
+    """Categories and brands are shared by all cases: their oracle sees one log."""
     features = [feature for feature in CONFIG.declared if feature.entity == entity]
     every = [event for log in logs.values() for event in log]
-    parts = [every] if entity == "category" else list(logs.values())
+    parts = [every] if entity in {"item", "category", "brand"} else list(logs.values())
     expected: dict[tuple[str, ...], list[Any]] = {}
     for part in parts:
         expected |= declared_rows(part, features, entity, day)
@@ -154,6 +183,10 @@ def declared(**feature: Any) -> FeaturesConfig:
         ({"measure": "rate", "per": ["click"]}, "user_cart_per_click_rate"),
         ({"measure": "trend", "windows_days": [1, 7]}, "user_cart_trend_1d_7d"),
         ({"entity": "user_item", "measure": "time_since"}, "user_item_cart_time_since"),
+        ({"entity": "item", "measure": "share", "within": "brand"}, "item_cart_share_in_brand"),
+        ({"measure": "top_k", "of": "type", "length": 3, "windows_days": [7]}, "user_cart_type_top_3_7d"),
+        ({"measure": "last_n", "of": "item", "length": 20}, "user_cart_item_last_20"),
+        ({"entity": "user_item", "since": ["click"]}, "user_item_cart_since_click_count"),
     ],
 )
 def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], name: str) -> None:
@@ -174,8 +207,18 @@ def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], n
         ({"prior": {"rate": 0.1, "weight": 1.0}}, "belongs to a rate"),
         ({"measure": "trend", "windows_days": [7]}, "between two windows_days"),
         ({"measure": "interval", "windows_days": [7]}, "all days before"),
-        ({"measure": "share"}, "a share is of a user's events"),
+        ({"measure": "share"}, "a user is no part of anything"),
+        ({"entity": "item", "measure": "share"}, "needs `within`, one of"),
+        ({"entity": "brand", "measure": "share", "within": "type"}, "share of item, and nothing else"),
         ({"windows_days": [7, 7]}, "must rise"),
+        ({"since": ["click"], "windows_days": [7]}, "count since looks at all days before"),
+        ({"measure": "age", "since": ["click"]}, "age knows no `since`"),
+        ({"entity": "item", "measure": "mean", "of": "price_quantile"}, "mean of item needs one of"),
+        ({"measure": "last_n", "of": "item"}, "need a `length`"),
+        ({"length": 3}, "need a `length`"),
+        ({"measure": "top_k", "of": "days_ago", "length": 3}, "top_k of user needs one of"),
+        ({"entity": "user_item", "measure": "top_k", "of": "item", "length": 3}, "has no top_k"),
+        ({"entity": "item", "measure": "last_n", "of": "days_ago", "length": 3}, "has no last_n"),
     ],
 )
 def test_what_means_nothing_is_refused(feature: dict[str, Any], message: str) -> None:
