@@ -131,13 +131,14 @@ def example_tables(config: ScenarioConfig) -> tuple[Table, ...]:
 
 VOCABULARIES = Table(
     name="vocabularies",
-    meaning="Values of the id fields in the training examples of a run; 0 pads and 1 is out of vocabulary.",
+    meaning="Values of the id fields; 0 pads, 1 is out of vocabulary. Nights of a period only add rows.",
     ds_is="run date",
     key=("field", "row"),
     columns=(
         Column("field", "string", "the id field"),
         Column("value", "string", "the value"),
         Column("row", "int", "its embedding row, from 2"),
-        Column("count", "long", "examples with the value"),
+        Column("count", "long", "examples with the value, from the first that the period counts"),
+        Column("since", "date", "the night on which it had been seen often enough"),
     ),
 )
