@@ -10,7 +10,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -24,9 +24,10 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.features.config import DeclaredFeature, DeclaredLabel
+from jobs.examples.config import ExamplesConfig, Rate
+from jobs.features.config import DeclaredFeature
 from jobs.learn.config import LearnConfig
-from jobs.logs.config import EventType, LogsConfig
+from jobs.logs.config import LogsConfig
 from jobs.publish.config import PublishConfig
 from mtl_model.config import ModelConfig, StrictModel
 
@@ -34,7 +35,6 @@ CONF_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 Model = TypeVar("Model", bound=BaseModel)
-Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class ConfigError(ValueError):
@@ -88,41 +88,6 @@ class CandidatesConfig(StrictModel):
     on_promotion: PositiveInt
     min_promotion_share: Rate
     max_line_quantity: PositiveInt
-
-
-class ExamplesConfig(StrictModel):
-    """What an example stands for: a user on a day (`anchor: user_day`), or each event of a type.
-
-    What follows an anchor event counts for the last one of the user and item before it; `attributed_within`:
-    and of the same request, or of the same `context.session`.
-    """
-
-    anchor: Literal["user_day"] | EventType = "user_day"
-    attributed_within: Literal["request", "session"] | None = None
-    label_window_days: PositiveInt
-    training_weeks: PositiveInt
-    negative_sampling_rate: Rate
-    labels: tuple[DeclaredLabel, ...] = ()
-
-    @property
-    def has_anchor_events(self) -> bool:
-        return self.anchor != "user_day"
-
-    @property
-    def anchor_every_days(self) -> int:
-        """How often a user needs features: an event may come on any day, days are a label window apart."""
-        return 1 if self.has_anchor_events else self.label_window_days
-
-    @property
-    def closes_after_days(self) -> int:
-        """The label windows of an anchor day close at the end of the day so many days later."""
-        return self.label_window_days if self.has_anchor_events else self.label_window_days - 1
-
-    @model_validator(mode="after")
-    def check_attribution(self) -> Self:
-        if self.attributed_within and not self.has_anchor_events:
-            raise ValueError("attributed_within is for anchors that are events: set `anchor` to their type")
-        return self
 
 
 class RecommendConfig(StrictModel):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -63,7 +62,7 @@ def null_shares(lake: Lake, table: Table) -> Mapping[str, float]:
     return {name: count / rows for name, count in nulls.items()} if rows else {}
 
 
-def _count_nulls(path: Path, name: str) -> int:
+def _count_nulls(path: str, name: str) -> int:
     with pq.ParquetFile(path) as file:
         return sum(batch.column(0).null_count for batch in file.iter_batches(columns=[name]))
 

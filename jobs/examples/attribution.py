@@ -10,7 +10,7 @@ from datetime import timedelta
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from jobs.config import ExamplesConfig
+from jobs.examples.config import ExamplesConfig
 from jobs.examples.tables import attributed_events
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake

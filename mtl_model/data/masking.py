@@ -45,7 +45,7 @@ def draw_uniform(example_ids: npt.NDArray[np.int64], num_places: int, seed: int)
     """A number in [0, 1) per example and place: (B, C)."""
     of_rows = _mix(example_ids.astype(np.uint64) ^ np.uint64(seed))
     places = np.arange(1, num_places + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return (_mix(of_rows[:, None] + places) >> np.uint64(11)) * 2.0**-53
+    return (_mix(of_rows[:, None] + places) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mix(numbers: Hashes) -> Hashes:

@@ -22,7 +22,7 @@ DATA = REPOSITORY.parent / "shared" / "data" / "taobao_userbehavior_mb"
 
 
 def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.Table]:
-    """Every table from tiles to examples, after the bulk stages of each run date."""
+    """Every table from tiles to examples, after the bulk stages of each date; of vocabularies the last."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTSHELF_HOME", str(home))
         for day in days:
@@ -30,8 +30,9 @@ def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.T
             for stage in BULK_STAGES:
                 load_stage(stage)(run, run.lake(stage))
         stages = tables_by_stage(run.scenario)
-        tables = [table for stage in BULK_STAGES[1:] for table in stages[stage] if table is not VOCABULARIES]
-        return {table.name: run.lake().read_arrow(table) for table in tables}
+        tables = [table for stage in BULK_STAGES[1:] for table in stages[stage]]
+        of_night = {VOCABULARIES.name: (days[-1], days[-1])}
+        return {table.name: run.lake().read_arrow(table, of_night.get(table.name)) for table in tables}
 
 
 def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.config import ExamplesConfig
 from jobs.examples.attribution import attribute_events
+from jobs.examples.config import ExamplesConfig
 from jobs.logs.tables import EVENTS
 
 ZONE = "America/New_York"

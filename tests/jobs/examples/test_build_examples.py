@@ -1,12 +1,17 @@
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
-from jobs.config import ScenarioConfig, load_scenario
-from jobs.examples.build_examples import make_vocabularies
+from jobs.config import ScenarioConfig, load_runtime, load_scenario
+from jobs.examples.build_examples import make_vocabularies, vocabulary_anchor_days
+from jobs.examples.config import ExamplesConfig
 from jobs.examples.tables import check_fields
+from jobs.stage import Run
 
 DAY = date(2017, 3, 1)
 
@@ -26,21 +31,55 @@ def with_fields(config: ScenarioConfig, fields: list[dict[str, Any]]) -> Scenari
     return ScenarioConfig.model_validate({**config.model_dump(), "model": model})
 
 
-def test_vocabularies_hold_frequent_values_the_most_frequent_first(
+def test_rows_follow_from_the_night_on_which_a_value_had_been_seen_often_enough(
     spark: SparkSession, config: ScenarioConfig
 ) -> None:
     scenario = with_id_fields(config, brand=2, campaign_type=1)
-    brands = ["b", "a", "often", "often", "often", "a", "b", "once", None]
-    rows: list[tuple[Any, ...]] = [(brand, "A" if brand == "a" else None) for brand in brands]
-    seen = spark.createDataFrame(rows, "brand string, campaign_type string")
+    nights: dict[int, list[str | None]] = {
+        0: ["b", "often", "often"], 1: ["once", "z", "z", None], 2: ["b", "a", "a"], 3: ["often", "0"]
+    }  # fmt: skip
+    rows: list[tuple[Any, ...]] = [
+        (DAY + timedelta(days=night), brand, "A" if brand == "a" else None)
+        for night, brands in nights.items()
+        for brand in brands
+    ]
+    seen = spark.createDataFrame(rows, "closed_on date, brand string, campaign_type string")
 
-    vocabularies = make_vocabularies(seen, scenario, DAY).collect()
+    def rows_of(night: int) -> list[tuple[Any, ...]]:
+        until = seen.where(F.col("closed_on") <= DAY + timedelta(days=night))
+        made = make_vocabularies(until, scenario, DAY + timedelta(days=night)).sort("field", "row")
+        assert {row.ds for row in made.collect()} <= {DAY + timedelta(days=night)}
+        return [
+            (row.field, row.row, row.value, row["count"], (row.since - DAY).days) for row in made.collect()
+        ]
 
-    names = ("field", "row", "value", "count", "ds")
-    assert sorted(tuple(row[name] for name in names) for row in vocabularies) == [
-        ("brand", 2, "often", 3, DAY), ("brand", 3, "a", 2, DAY), ("brand", 4, "b", 2, DAY),
-        ("campaign_type", 2, "A", 2, DAY),
-    ]  # fmt: skip
+    def count(row: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+        return (*row[:3], count, row[4])
+
+    often, z, a, b = (
+        ("brand", 2, "often", 2, 0), ("brand", 3, "z", 2, 1), ("brand", 4, "a", 2, 2), ("brand", 5, "b", 2, 2)
+    )  # fmt: skip
+    assert rows_of(1) == [often, z]
+    assert rows_of(2) == [often, z, a, b, ("campaign_type", 2, "A", 2, 2)]
+    assert rows_of(3) == [count(often, 3), z, a, b, ("campaign_type", 2, "A", 2, 2)]
+
+
+def test_all_nights_of_a_period_count_from_the_same_day_on(config: ScenarioConfig) -> None:
+    first = config.logs.first_day
+    nights = [first + timedelta(days=112 + age) for age in range(29)]  # four periods of 28 days into the log
+
+    counted = [vocabulary_anchor_days(Run(config, load_runtime(), night, "r", Path())) for night in nights]
+
+    assert {start for start, _ in counted[:28]} == {first + timedelta(days=112 + 27 - 6 - 90)}
+    assert counted[28][0] == counted[0][0] + timedelta(days=28)
+    assert [last for _, last in counted] == [night - timedelta(days=6) for night in nights]
+
+
+def test_a_period_of_the_vocabularies_lies_within_the_training_weeks(config: ScenarioConfig) -> None:
+    examples = {**config.examples.model_dump(), "training_weeks": 1, "vocabulary_days": 8}
+
+    with pytest.raises(ValidationError, match=r"vocabulary_days \(8\) must not be more"):
+        ExamplesConfig.model_validate(examples)
 
 
 def test_a_list_with_a_vocabulary_of_its_own_has_each_of_its_values_in_it(

@@ -43,7 +43,7 @@ def _item(event: Event) -> dict[str, Any]:
 def _keys(event: Event, entity: str) -> list[Key]:
     user, item, of_item = event["user_id"], event["item_id"], _item(event)
     levels = [(level, of_item[level]) for level in ("department", "category", "type")]
-    keys = {
+    keys: dict[str, list[Key]] = {
         "user": [(user,)],
         "item": [(item,)],
         "category": [(path, level) for level, path in levels],
@@ -106,8 +106,12 @@ def _value(one: DeclaredFeature, events: list[Event], seen: Any, day: date, wind
         case "count":
             newest = max((event["ds"] for event in seen(events, one.since or ())), default=date.min)
             return sum(event["ds"] > newest for event in found)
-    days = sorted({event["ds"] for event in found}) or [None]
-    since, age = ((day - days[end]).days if days[end] else None for end in (-1, 0))
-    gaps = len(days) - 1
+    return _rhythm(sorted({event["ds"] for event in found}), day).get(one.measure)
+
+
+def _rhythm(days: list[date], day: date) -> dict[str, Any]:
+    if not days:
+        return {}
+    since, age, gaps = (day - days[-1]).days, (day - days[0]).days, len(days) - 1
     interval, due = ((age - since) / gaps, since * gaps / (age - since)) if gaps else (None, None)
-    return {"time_since": since, "age": age, "interval": interval, "due": due}[one.measure]
+    return {"time_since": since, "age": age, "interval": interval, "due": due}

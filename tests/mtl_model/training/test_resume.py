@@ -40,7 +40,7 @@ def read_ledger(prefix: Path, num_processes: int) -> dict[int, list[int]]:
 def test_killed_ranks_resumed_on_other_numbers_of_processes_take_each_example_once(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
-    settings = {"num_processes": 2, "global_batch_size": BATCH_SIZE, "epochs": EPOCHS}
+    settings: dict[str, float] = {"num_processes": 2, "global_batch_size": BATCH_SIZE, "epochs": EPOCHS}
     settings |= {"checkpoint_every_steps": 3, "field_masking": 0.1, "sequence_masking": 0.1}
     whole, broken, changed = (
         make_spec(name, NUM_ROWS, **settings) for name in ("whole", "broken", "changed")

@@ -1,0 +1,59 @@
+"""The typed `examples` part of a scenario: anchors, labels, negatives and vocabularies."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from jobs.features.config import DeclaredLabel
+from jobs.logs.config import EventType
+from mtl_model.strict_model import StrictModel
+
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class ExamplesConfig(StrictModel):
+    """What an example stands for: a user on a day (`anchor: user_day`), or each event of a type.
+
+    What follows an anchor event counts for the last one of the user and item before it; `attributed_within`:
+    and of the same request, or of the same `context.session`.
+
+    Rows of vocabularies stay where they are for `vocabulary_days` nights; then they begin anew, without the
+    values that have gone.
+    """
+
+    anchor: Literal["user_day"] | EventType = "user_day"
+    attributed_within: Literal["request", "session"] | None = None
+    label_window_days: PositiveInt
+    training_weeks: PositiveInt
+    vocabulary_days: PositiveInt = 7
+    negative_sampling_rate: Rate
+    labels: tuple[DeclaredLabel, ...] = ()
+
+    @property
+    def has_anchor_events(self) -> bool:
+        return self.anchor != "user_day"
+
+    @property
+    def anchor_every_days(self) -> int:
+        """How often a user needs features: an event may come on any day, days are a label window apart."""
+        return 1 if self.has_anchor_events else self.label_window_days
+
+    @property
+    def closes_after_days(self) -> int:
+        """The label windows of an anchor day close at the end of the day so many days later."""
+        return self.label_window_days if self.has_anchor_events else self.label_window_days - 1
+
+    @model_validator(mode="after")
+    def check_attribution(self) -> Self:
+        if self.attributed_within and not self.has_anchor_events:
+            raise ValueError("attributed_within is for anchors that are events: set `anchor` to their type")
+        return self
+
+    @model_validator(mode="after")
+    def check_vocabulary(self) -> Self:
+        if self.vocabulary_days > 7 * self.training_weeks:
+            raise ValueError(
+                f"vocabulary_days ({self.vocabulary_days}) must not be more than the days of training_weeks: "
+                "the first night of a period would count no example"
+            )
+        return self
