@@ -6,7 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from mtl_model.config import RESERVED_TASK_NAMES, ModelConfig, NumericStatistics, TrainSpec
+from mtl_model.config import ModelConfig, NumericStatistics, TrainSpec
+from mtl_model.heads.config import RESERVED_TASK_NAMES
 
 TASK = {"name": "click", "head": "binary", "label": "label_click", "loss_weight": 1.0}
 BUY = TASK | {"name": "buy", "label": "label_buy", "depends_on": "click"}
