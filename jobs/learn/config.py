@@ -35,6 +35,8 @@ class LearnConfig(StrictModel):
     The `calibration_days` before them calibrate the tasks whose `calibration` names a method.
     A model that is trained from scratch begins with the weights of the model folder `start_from`, if there is
     one, such as that of another scenario; a relative path is one below the home.
+    On about `attribution_rows` of the rows that judged a model it is measured what each field adds to the
+    predictions; 0: not at all.
     A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
     """
 
@@ -44,5 +46,6 @@ class LearnConfig(StrictModel):
     refit: bool
     start_from: Path | None = None
     warm_start: WarmStartConfig | None = None
+    attribution_rows: NonNegativeInt = 500
     max_field_auc: Annotated[float, Field(gt=0.0, le=1.0)] = 0.99
     promotion: PromotionRule
