@@ -125,6 +125,7 @@ class ModelConfig(StrictModel):
     def check_rules(self) -> Self:
         _refuse_duplicates("fields", (field.name for field in self.fields))
         _refuse_duplicates("tasks", (task.name for task in self.tasks))
+        self.sharing.check_detached([task.name for task in self.tasks if not task.detached], len(self.tasks))
         _refuse_duplicates("slices", (part.name for part in self.slices))
         numbers = {field.name for field in self.numeric_fields}
         if unknown := sorted({part.column for part in self.slices} - numbers):

@@ -31,6 +31,9 @@ class TaskConfig(StrictModel):
 
     `depends_on` names the task without which this one cannot happen, as a purchase cannot without a click.
     Both labels are of all rows: `label_purchase` is 0, not null, where nothing was clicked.
+
+    A `detached` task learns from what the others share, but its loss moves its tower and head alone: for a
+    task that joint learning helps or hurts at the others' cost.
     """
 
     name: str
@@ -41,6 +44,7 @@ class TaskConfig(StrictModel):
     num_classes: Annotated[int, Field(ge=2)] | None = None
     depends_on: str | None = None
     calibration: CalibrationMethod | None = None
+    detached: bool = False
 
     @field_validator("name")
     @classmethod

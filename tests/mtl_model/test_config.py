@@ -207,6 +207,19 @@ HOME: dict[str, Any] = {
             "bought is pooled by its mean, got transformer",
             id="pooled factors",
         ),
+        pytest.param(
+            {"tasks": [TASK | {"detached": True}]},
+            "all tasks are detached",
+            id="nobody trains what is shared",
+        ),
+        pytest.param(
+            {
+                "tasks": [TASK | {"detached": True}, TASK | {"name": "cart"}],
+                "sharing": {"name": "single_task", "hidden_dims": [4]},
+            },
+            "no task can be detached under sharing single_task",
+            id="nothing to detach from",
+        ),
     ],
 )
 def test_a_wrong_model_is_refused_by_name(change: dict[str, Any], message: str) -> None:

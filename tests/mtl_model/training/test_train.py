@@ -121,6 +121,10 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
     weighting = {"target": "dear", "instance_weighting": {"passes": 3}}
     freeze = {"parts": ["embedding", "towers"]}
     variants["weighted"] = {"slices": slices, "transfer": weighting | {"freeze": freeze}}
+    tasks = [task | {"detached": task["name"] == "coupon"} for task in model["tasks"]]
+    variants |= {
+        f"detached_{name}": {"tasks": tasks, "balancing": {"name": name}} for name in ("famo", "mgda")
+    }
     variants["mmd_mgda"] = variants["mmd"] | {"balancing": {"name": "mgda"}}
     specs = []
     for name, parts in variants.items():
