@@ -48,6 +48,8 @@ def to_batch(rows: Rows) -> Batch:
         numbers=torch.from_numpy(rows.numbers),
         labels=labels,
         masks=torch.ones_like(labels),
+        is_target=torch.zeros(len(labels), dtype=torch.bool),
+        weights=torch.ones(len(labels)),
     )
 
 

@@ -3,17 +3,14 @@
 Light to import: neither torch nor pyspark, so that a scenario can be checked in a moment.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
-    PositiveFloat,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 
@@ -29,66 +26,17 @@ from mtl_model.data.config import (
 from mtl_model.data.config import IdField as IdField
 from mtl_model.data.config import NumericField as NumericField
 from mtl_model.data.config import NumericStatistics as NumericStatistics
-from mtl_model.evaluation.config import CalibrationMethod, SliceConfig, check_calibration
+from mtl_model.evaluation.config import SliceConfig
+from mtl_model.heads.config import HeadName as HeadName
+from mtl_model.heads.config import TaskConfig as TaskConfig
+from mtl_model.heads.config import check_dependencies
 from mtl_model.layers.config import FactorizationConfig
 from mtl_model.sharing.config import SharingConfig
 from mtl_model.strict_model import StrictModel as StrictModel
 from mtl_model.training.config import TrainingConfig as TrainingConfig
+from mtl_model.transfer.config import TransferConfig
 
-LOWER_CASE_WORDS = re.compile(r"[a-z][a-z0-9_]*")
-
-# A task names its modules inside an nn.ModuleDict, which has attributes of these names itself.
-RESERVED_TASK_NAMES = re.compile(
-    "apply|buffers|children|clear|compile|cpu|cuda|double|eval|float|forward|half|ipu|items|keys|modules|mtia|"
-    "parameters|pop|to|train|training|type|update|values|xpu"
-)
-
-HeadName = Literal["binary", "zero_inflated_lognormal", "multilabel", "regression", "ordinal", "multiclass"]
-CLASS_HEADS = frozenset({"ordinal", "multiclass"})
-EVENT_HEADS = frozenset({"binary", "zero_inflated_lognormal", "multilabel"})  # they have negatives
 WeightsName = Literal["model", "judged"]  # of a model folder: those that serve, those that were judged
-
-
-class TaskConfig(StrictModel):
-    """One label to predict.
-
-    `negatives_sampled` says that the task's negatives were kept at the spec's `negative_sampling_rate`,
-    so that its probability has to be corrected. The number of labels of a multilabel task comes from the
-    data: `TrainSpec.label_names`. Labels of an ordinal or multiclass task are 0 to `num_classes` - 1.
-
-    `depends_on` names the task without which this one cannot happen, as a purchase cannot without a click.
-    Both labels are of all rows: `label_purchase` is 0, not null, where nothing was clicked.
-    """
-
-    name: str
-    head: HeadName
-    label: str
-    loss_weight: PositiveFloat
-    negatives_sampled: bool = False
-    num_classes: Annotated[int, Field(ge=2)] | None = None
-    depends_on: str | None = None
-    calibration: CalibrationMethod | None = None
-
-    @field_validator("name")
-    @classmethod
-    def check_name(cls, name: str) -> str:
-        if not LOWER_CASE_WORDS.fullmatch(name):
-            raise ValueError(f"a task name is lower-case words joined by _, got {name!r}")
-        if RESERVED_TASK_NAMES.fullmatch(name):
-            raise ValueError(f"task name {name!r} is taken by torch.nn.Module: choose another")
-        return name
-
-    @model_validator(mode="after")
-    def check_rules(self) -> Self:
-        if (self.head in CLASS_HEADS) != (self.num_classes is not None):
-            raise ValueError(
-                f"num_classes belongs to {sorted(CLASS_HEADS)} heads and to no other: task {self.name} has "
-                f"head {self.head} and num_classes {self.num_classes}"
-            )
-        if self.negatives_sampled and self.head not in EVENT_HEADS:
-            raise ValueError(f"task {self.name} has head {self.head}, which knows no negatives to sample")
-        check_calibration(self.name, self.head, self.calibration)
-        return self
 
 
 class ModelConfig(StrictModel):
@@ -109,6 +57,7 @@ class ModelConfig(StrictModel):
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
     balancing: BalancingConfig = PlainBalancingConfig(name="fixed")
     slices: tuple[SliceConfig, ...] = ()
+    transfer: TransferConfig = TransferConfig()
     training: TrainingConfig
 
     @property
@@ -163,6 +112,11 @@ class ModelConfig(StrictModel):
         return field.embedding_dim or self.embedding_dim
 
     @property
+    def target_slice(self) -> SliceConfig | None:
+        """The rows of the domain that the model is for; None where nothing tells domains apart."""
+        return next((part for part in self.slices if part.name == self.transfer.target), None)
+
+    @property
     def parents(self) -> dict[str, str]:
         """The task that each dependent task depends on; a parent's own parent comes before."""
         return {task.name: task.depends_on for task in self.tasks if task.depends_on is not None}
@@ -171,6 +125,7 @@ class ModelConfig(StrictModel):
     def check_rules(self) -> Self:
         _refuse_duplicates("fields", (field.name for field in self.fields))
         _refuse_duplicates("tasks", (task.name for task in self.tasks))
+        self.sharing.check_detached([task.name for task in self.tasks if not task.detached], len(self.tasks))
         _refuse_duplicates("slices", (part.name for part in self.slices))
         numbers = {field.name for field in self.numeric_fields}
         if unknown := sorted({part.column for part in self.slices} - numbers):
@@ -180,8 +135,9 @@ class ModelConfig(StrictModel):
             raise ValueError(f"labels must not be among the fields, or the model reads the answer: {leaked}")
         check_lists(self.list_fields, self.id_fields, self.embedding_dim)
         check_factors(self.factored_fields, self.embedded_fields, self.list_fields)
-        _check_dependencies(self.tasks)
+        check_dependencies(self.tasks)
         self.training.check_tasks(task.name for task in self.tasks)
+        self.transfer.check_names([part.name for part in self.slices], self.columns)
         if self.sharing.is_funnel and not self.parents:
             raise ValueError(f"sharing {self.sharing.name} needs tasks joined by depends_on, found none")
         if self.tower_hidden_dims and not self.sharing.has_towers:
@@ -251,30 +207,6 @@ class TrainSpec(DataSpec):
         if calibrated and not self.calibration_files:
             raise ValueError(f"there are no calibration_files to calibrate {calibrated} on")
         return self
-
-
-def _check_dependencies(tasks: Sequence[TaskConfig]) -> None:
-    """Each parent is listed before its task, so that there is no cycle."""
-    earlier: dict[str, TaskConfig] = {}
-    for task in tasks:
-        if task.depends_on is not None:
-            parent = earlier.get(task.depends_on)
-            if parent is None:
-                raise ValueError(
-                    f"task {task.name} depends on {task.depends_on!r}, which is none of the tasks listed "
-                    f"before it: {list(earlier)}"
-                )
-            if {task.head, parent.head} != {"binary"}:
-                raise ValueError(
-                    f"tasks joined by depends_on must have binary heads: {task.name} has {task.head}, "
-                    f"{parent.name} has {parent.head}"
-                )
-            if task.negatives_sampled:
-                raise ValueError(
-                    f"task {task.name} depends on {parent.name}: only the first task of a funnel can have "
-                    "negatives_sampled, the others are corrected through it"
-                )
-        earlier[task.name] = task
 
 
 def _refuse_duplicates(key: str, names: Iterable[str]) -> None:

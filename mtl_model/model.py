@@ -3,7 +3,7 @@
 Shapes: B = batch, S = scalar slots, P = lengths of all lists together, N = numbers, H = sharing output dim.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -80,6 +80,7 @@ class JointModel(nn.Module):
         heads: Mapping[str, Head],
         factorization: Factorization | None = None,
         penalty_weight: float = 0.0,
+        detached: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.embedding = embedding
@@ -88,6 +89,7 @@ class JointModel(nn.Module):
         self.towers = nn.ModuleDict(towers)
         self.heads = nn.ModuleDict(heads)
         self.factorization, self.penalty_weight = factorization, penalty_weight
+        self.detached = frozenset(detached)
 
     def head(self, task: str) -> Head:
         return cast(Head, self.heads[task])
@@ -101,12 +103,13 @@ class JointModel(nn.Module):
             numbers = numbers.expand(self.embedding.num_copies, -1, -1)
         pooled = [pool(ids, self.embedding) for pool in self.lists]
         hidden = self.sharing(torch.cat([*self.embedding(ids), *pooled, numbers], dim=-1))
-        before_heads = {task: tower(hidden[task]) for task, tower in self.towers.items()}
+        before_heads = {task: tower(self._detach(task, hidden[task])) for task, tower in self.towers.items()}
         penalties = {}
         if self.factorization is not None:
             factors, squares = (self._by_task(rows) for rows in self.factorization(ids, self.embedding))
             before_heads = {
-                task: torch.cat([rows, factors[task]], dim=1) for task, rows in before_heads.items()
+                task: torch.cat([rows, self._detach(task, factors[task])], dim=1)
+                for task, rows in before_heads.items()
             }
             if self.training:
                 penalties = {f"{task}.penalty": self.penalty_weight * squares[task] for task in squares}
@@ -118,6 +121,14 @@ class JointModel(nn.Module):
         if self.embedding.num_copies == 1:
             return dict.fromkeys(self.heads, rows)
         return dict(zip(self.heads, rows, strict=False))
+
+    def _detach(self, task: str, rows: Tensor) -> Tensor:
+        """The rows; for a detached task with a gradient of 0 behind them, for DDP expects one everywhere."""
+        if task not in self.detached or not rows.requires_grad:
+            return rows
+        rows = rows.view_as(rows)
+        rows.register_hook(torch.zeros_like)
+        return rows
 
     def penalty(self) -> Tensor | float:
         """The part of the loss that depends on the weights alone."""
@@ -150,7 +161,8 @@ def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
             scale = FACTOR_SCALES.get(task.head, 1.0)
             factorization.init_head(heads[task.name].linear.weight, position, scale)
     penalty_weight = config.factorization.penalty if config.factorization else 0.0
-    return JointModel(embedding, lists, sharing, towers, heads, factorization, penalty_weight)
+    detached = [task.name for task in config.tasks if task.detached]
+    return JointModel(embedding, lists, sharing, towers, heads, factorization, penalty_weight, detached)
 
 
 def _build_factorization(config: ModelConfig, encoder: Encoder) -> Factorization | None:

@@ -83,7 +83,8 @@ def model_of(model: ModelConfig, combination: Combination) -> ModelConfig:
         content["tower_hidden_dims"] = ()
     if combination.twin_of:
         names = _with_parents(model, combination.twin_of)
-        content["tasks"] = [task for task in content["tasks"] if task["name"] in names]
+        own = [task for task in content["tasks"] if task["name"] in names]
+        content["tasks"] = [task | {"detached": False} for task in own]
         stopping = model.training.early_stopping
         if stopping and stopping.task not in names:
             content["training"]["early_stopping"] = None

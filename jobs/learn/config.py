@@ -1,5 +1,6 @@
 """The typed `learn` part of a scenario: what trains, calibrates and judges a model, and when it may serve."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -32,6 +33,10 @@ class LearnConfig(StrictModel):
     The campaigns that closed in the newest `campaign_validation_days` judge the task `coupon`: campaigns last
     for weeks, and few close in the days of the others. They are refitted on likewise.
     The `calibration_days` before them calibrate the tasks whose `calibration` names a method.
+    A model that is trained from scratch begins with the weights of the model folder `start_from`, if there is
+    one, such as that of another scenario; a relative path is one below the home.
+    On about `attribution_rows` of the rows that judged a model it is measured what each field adds to the
+    predictions; 0: not at all.
     A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
     """
 
@@ -39,6 +44,8 @@ class LearnConfig(StrictModel):
     campaign_validation_days: NonNegativeInt = 0
     calibration_days: NonNegativeInt = 0
     refit: bool
+    start_from: Path | None = None
     warm_start: WarmStartConfig | None = None
+    attribution_rows: NonNegativeInt = 500
     max_field_auc: Annotated[float, Field(gt=0.0, le=1.0)] = 0.99
     promotion: PromotionRule

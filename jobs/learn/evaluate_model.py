@@ -14,8 +14,9 @@ from typing import Any
 
 from jobs.lake.lake import Lake
 from jobs.learn.config import PromotionRule
+from jobs.learn.field_attributions import attribution_rows
 from jobs.learn.registry import model_of_run, serving_model
-from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
+from jobs.learn.tables import FIELD_ATTRIBUTIONS, MODEL_RUNS, TASK_METRICS
 from jobs.learn.train_model import models_folder, validation_files
 from jobs.learn.training_days import plan_days
 from jobs.stage import RowCounts, Run, stage_main
@@ -97,8 +98,13 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
     status, reason = decide(candidate, judged, run.scenario.learn.promotion)
     logger.info("%s %s: %s", version, status, reason)
     lake.append(TASK_METRICS, rows, replacing={"run_id": run.run_id})
+    attributions = attribution_rows(
+        run, validation_files(run, lake, plan_days(run)), models_folder(run) / version, version
+    )
+    if attributions:
+        lake.append(FIELD_ATTRIBUTIONS, attributions, replacing={"run_id": run.run_id})
     lake.append(MODEL_RUNS, [{**model, "status": status, "reason": reason}], replacing={"run_id": run.run_id})
-    return {"task_metrics": len(rows)}
+    return {"task_metrics": len(rows), "field_attributions": len(attributions)}
 
 
 def _judge_serving(run: Run, lake: Lake, version: str) -> Metrics:

@@ -46,4 +46,20 @@ TASK_METRICS = Table(
     ),
 )
 
-TABLES = (MODEL_RUNS, TASK_METRICS)
+FIELD_ATTRIBUTIONS = Table(
+    name="field_attributions",
+    meaning="What each field adds to the scores of a task, by integrated gradients, on rows that judged it.",
+    ds_is="run date",
+    key=("run_id", "task", "field"),
+    columns=(
+        Column("run_id", "string", "the run that trained and measured the model"),
+        Column("model_version", "string", "the model"),
+        Column("task", "string", "the task"),
+        Column("field", "string", "the field of the model; the fields of a factorisation are one: `a x b`"),
+        Column("mean_absolute", "double", "mean size of what it adds, in logits, or logarithms of amounts"),
+        Column("mean", "double", "mean of what it adds"),
+        Column("example_count", "long", "labelled examples"),
+    ),
+)
+
+TABLES = (MODEL_RUNS, TASK_METRICS, FIELD_ATTRIBUTIONS)

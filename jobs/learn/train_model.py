@@ -8,7 +8,7 @@ import hashlib
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -108,6 +108,11 @@ def make_spec(
     validation = validation_files(run, lake, days)
     calibration = example_files(run, lake, days.calibration) if days.calibration else []
     today = (run.date, run.date)
+    statistics = earlier.data.numeric_statistics if earlier else _measure(train_files, model)
+    start = WarmStart(model_dir=earlier.folder, weights="judged") if earlier else None
+    if run.scenario.learn.start_from and not earlier:
+        start = WarmStart(model_dir=run.home / run.scenario.learn.start_from, weights="model")
+        statistics |= read_statistics(start.model_dir, statistics)
     return TrainSpec(
         model=model,
         train_files=tuple(map(Path, train_files)),
@@ -117,12 +122,24 @@ def make_spec(
         vocabularies=write_vocabularies(
             lake.read_arrow(VOCABULARIES, today), model.vocabulary_fields, folder
         ),
-        numeric_statistics=earlier.data.numeric_statistics if earlier else _measure(train_files, model),
+        numeric_statistics=statistics,
         label_names=_label_names(run, lake),
         negative_sampling_rate=run.scenario.examples.negative_sampling_rate,
         output_dir=folder / "model",
-        warm_start=WarmStart(model_dir=earlier.folder, weights="judged") if earlier else None,
+        warm_start=start,
     )
+
+
+def read_statistics(folder: Path, fields: Collection[str]) -> dict[str, NumericStatistics]:
+    """What a model of another scenario says of the fields that it has, too: its weights belong to them.
+
+    Raises:
+        ValueError: if the folder holds no model.
+    """
+    if not (folder / "model.json").is_file():
+        raise ValueError(f"learn.start_from: {folder} is no model folder, there is no model.json")
+    data = ModelDescription.model_validate_json((folder / "model.json").read_bytes()).data
+    return {name: found for name, found in data.numeric_statistics.items() if name in fields}
 
 
 def _measure(files: Sequence[str], model: ModelConfig) -> dict[str, NumericStatistics]:

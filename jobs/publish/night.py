@@ -21,6 +21,7 @@ _SHOWN_METRICS = (
     "mean_absolute_error", "root_mean_squared_error", "accuracy",
 )  # fmt: skip
 _RECALL_DAYS = timedelta(days=7)
+_SHOWN_ATTRIBUTIONS = 10
 _CHECK_DAYS = timedelta(days=30)
 
 
@@ -40,6 +41,7 @@ class Night:
     history: Sequence[Row]
     judged: Mapping[str, Row]
     metrics: Sequence[Row]
+    attributions: Mapping[str, Sequence[Row]]
     shelves: Sequence[Shelf]
 
     @property
@@ -70,6 +72,7 @@ def collect_night(run: Run, lake: Lake) -> Night:
         history=[json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else [],
         judged=json.loads(judged.read_text()) if judged.is_file() else {},
         metrics=compare_models(of_run("task_metrics")),
+        attributions=rank_attributions(of_run("field_attributions")),
         shelves=sample_shelves(lake, run),
     )
 
@@ -144,3 +147,17 @@ def compare_models(task_metrics: Iterable[Row]) -> list[Row]:
         for metric in _SHOWN_METRICS
         if (task, metric) in rows
     ]
+
+
+def rank_attributions(field_attributions: Iterable[Row]) -> dict[str, list[Row]]:
+    """The fields that add most to each task's scores, with their share of the most."""
+    by_task: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(field_attributions, key=lambda row: (-row["mean_absolute"], row["field"])):
+        by_task[row["task"]].append(row)
+    return {
+        task: [
+            {**row, "share": row["mean_absolute"] / (rows[0]["mean_absolute"] or 1)}
+            for row in rows[:_SHOWN_ATTRIBUTIONS]
+        ]
+        for task, rows in sorted(by_task.items())
+    }

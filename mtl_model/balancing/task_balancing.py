@@ -33,6 +33,7 @@ class TaskBalancing:
     def __init__(self, model: JointModel, config: ModelConfig, group: ProcessGroup) -> None:
         self.group, self.tasks = group, config.tasks
         self.balancer = build_balancer(config.balancing, len(config.tasks))
+        self.attached = np.array([not task.detached for task in config.tasks])
         self.parameters = list(model.parameters())
         self.tower_parameters = [*model.towers.parameters(), *model.heads.parameters()]
         towers = set(self.tower_parameters)
@@ -70,7 +71,10 @@ class TaskBalancing:
             losses = self._reduce_losses(loss, labelled_rows)
         if self.representation is not None:
             gram = self._gram(loss.task_losses, self.representation.take(), step)
-        return TaskSignals(step, labelled_rows.cpu().numpy() > 0, losses, gram)
+        takes_part = labelled_rows.cpu().numpy() > 0
+        if balancer.reads_gradients:
+            takes_part &= self.attached
+        return TaskSignals(step, takes_part, losses, gram)
 
     def _reduce_losses(self, loss: JointLoss, labelled_rows: Tensor) -> FloatVector:
         sums = self.group.all_reduce(loss.task_sums - loss.least_sums)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mtl_model.config import DataSpec, ModelConfig, TaskConfig
 from mtl_model.data.id_rows import FIRST_KNOWN_ROW, Rows, hash_values, look_up, look_up_lists
+from mtl_model.evaluation.config import SliceConfig
 
 MAX_STANDARDISED = 10.0  # an outlier must not throw the model off
 
@@ -32,13 +33,18 @@ class Features(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Features with `labels` (B, L) and `masks` (B, T): 1 where the label was observed, else 0."""
+    """Features with `labels` (B, L) and `masks` (B, T): 1 where the label was observed, else 0.
+
+    `is_target` (B,): of the domain that the model is for; `weights` (B,) of the rows in the loss.
+    """
 
     example_ids: Tensor
     ids: Tensor
     numbers: Tensor
     labels: Tensor
     masks: Tensor
+    is_target: Tensor
+    weights: Tensor
 
     @property
     def num_rows(self) -> int:
@@ -76,7 +82,7 @@ class Encoder:
     def __init__(self, model: ModelConfig, data: DataSpec, vocabularies: Mapping[str, pa.Array]) -> None:
         self.feature_columns = list(model.columns)
         self.label_columns = [task.label for task in model.tasks]
-        self.tasks, self.slices = model.tasks, model.slices
+        self.tasks, self.slices, self.target_slice = model.tasks, model.slices, model.target_slice
         self.label_slices = label_slices(model.tasks, data.label_names)
         self.num_label_columns = max(columns.stop for columns in self.label_slices.values())
         self.vocabularies = {field.name: vocabularies[field.name] for field in model.vocabulary_fields}
@@ -122,7 +128,11 @@ class Encoder:
         ids, numbers = self._encode_features(table)
         labels, masks = self._encode_labels(table)
         example_ids = torch.from_numpy(_to_numpy(table.column("example_id")).astype(np.int64))
-        return Batch(example_ids, ids, numbers, labels, masks)
+        is_target = torch.zeros(table.num_rows, dtype=torch.bool)
+        if self.target_slice is not None:
+            is_target = torch.from_numpy(cut_rows(table, [self.target_slice])[:, 0])
+        weights = torch.ones(table.num_rows)
+        return Batch(example_ids, ids, numbers, labels, masks, is_target, weights)
 
     def encode_features(self, table: pa.Table) -> Features:
         """Rows without labels, for scoring."""
@@ -174,6 +184,17 @@ class Encoder:
                 impossible = labels[:, columns] > labels[:, self.label_slices[task.depends_on]]
                 _refuse_impossible(table, task, impossible[:, 0] & observed)
         return torch.from_numpy(labels), torch.from_numpy(masks)
+
+
+def cut_rows(table: pa.Table, slices: Sequence[SliceConfig]) -> npt.NDArray[np.bool_]:
+    """Which of the table's rows each slice has: (rows, S)."""
+    in_slices = np.empty((table.num_rows, len(slices)), dtype=bool)
+    for position, part in enumerate(slices):
+        values = table.column(part.column).cast(pa.float64()).to_numpy()  # null is nan, which is in no bounds
+        at_least = -np.inf if part.at_least is None else part.at_least
+        at_most = np.inf if part.at_most is None else part.at_most
+        in_slices[:, position] = (values >= at_least) & (values <= at_most)
+    return in_slices
 
 
 def _label_matrix(column: pa.ChunkedArray, task: TaskConfig, width: int) -> FloatMatrix:

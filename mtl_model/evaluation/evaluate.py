@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mtl_model.config import HeadName, WeightsName
 from mtl_model.data.arrow_reader import read_shard
-from mtl_model.evaluation.config import SliceConfig
+from mtl_model.data.encode import cut_rows
 from mtl_model.evaluation.task_metrics import TASK_METRICS, TaskMetrics
 from mtl_model.predict import Predictor, load_predictor
 
@@ -116,7 +116,7 @@ def _judge_table(predictor: Predictor, table: pa.Table) -> dict[str, Judged]:
     predictions = predictor.predict_features(batch.ids, batch.numbers)
     weights = 1 / table.column(RATE_COLUMN).cast(pa.float64()).to_numpy()
     users = table.column(GROUP_COLUMN).cast(pa.string()).combine_chunks()
-    in_slices = _cut(table, encoder.slices)
+    in_slices = cut_rows(table, encoder.slices)
     judged = {}
     for position, task in enumerate(predictor.tasks):
         labels = batch.labels[:, encoder.label_slices[task.name]].numpy()
@@ -130,17 +130,6 @@ def _judge_table(predictor: Predictor, table: pa.Table) -> dict[str, Judged]:
             given = all_rows._replace(predictions=predictions[name])
             judged[name] = given.take(np.flatnonzero(observed & happened))
     return judged
-
-
-def _cut(table: pa.Table, slices: Sequence[SliceConfig]) -> npt.NDArray[np.bool_]:
-    """Which of the table's rows each slice has: (rows, S)."""
-    in_slices = np.empty((table.num_rows, len(slices)), dtype=bool)
-    for position, part in enumerate(slices):
-        values = table.column(part.column).cast(pa.float64()).to_numpy()  # null is nan, which is in no bounds
-        at_least = -np.inf if part.at_least is None else part.at_least
-        at_most = np.inf if part.at_most is None else part.at_most
-        in_slices[:, position] = (values >= at_least) & (values <= at_most)
-    return in_slices
 
 
 def concat_judged(parts: Sequence[Judged]) -> Judged:

@@ -11,16 +11,35 @@ HiddenDims = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 
 class SharingSettings(StrictModel):
-    """`is_funnel`: reads `depends_on` of the tasks; `has_towers`: false where heads must follow at once."""
+    """Of a way of sharing: what it asks of the tasks.
 
+    `is_funnel`: reads their `depends_on`; `has_towers`: false where heads must follow at once; `is_shared`:
+    false where tasks share nothing.
+    """
+
+    name: str
     is_funnel: ClassVar[bool] = False
     has_towers: ClassVar[bool] = True
+    is_shared: ClassVar[bool] = True
 
     def check_names(self, tasks: Sequence[str], embedded_fields: Sequence[str]) -> None:
         """Raises ValueError where the settings do not fit the model's tasks and fields."""
 
+    def check_detached(self, attached: Sequence[str], num_tasks: int) -> None:
+        """Raises ValueError where a task is detached and cannot be."""
+        if len(attached) == num_tasks:
+            return
+        if self.is_funnel or not self.is_shared:
+            raise ValueError(
+                f"no task can be detached under sharing {self.name}: its tasks are joined by their logits, "
+                "or share nothing"
+            )
+        if not attached:
+            raise ValueError("all tasks are detached: none is left to train what they share")
+
 
 class SingleTaskConfig(SharingSettings):
+    is_shared = False
     name: Literal["single_task"]
     hidden_dims: HiddenDims
 

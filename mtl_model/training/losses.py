@@ -52,11 +52,15 @@ def joint_loss(
             + logits.get(f"{name}.penalty", 0.0)
         )
         * masks[name]
+        * batch.weights
         for name in labels
     ]
     _refuse_non_finite(torch.stack(row_losses, dim=1).detach(), tasks, batch, step)
     sums = [task_row_losses.sum() for task_row_losses in row_losses]
-    least = [(_least_row_losses(model.head(name), labels[name]) * masks[name]).sum() for name in labels]
+    least = [
+        (_least_row_losses(model.head(name), labels[name]) * masks[name] * batch.weights).sum()
+        for name in labels
+    ]
     return JointLoss(
         [
             task.loss_weight * task_sum / divisor

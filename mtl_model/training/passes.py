@@ -73,14 +73,17 @@ def read_pass(
     one_pass: Pass, spec: TrainSpec, encoder: Encoder, reader: Reader, share: Share
 ) -> Iterator[Batch]:
     """This rank's rows of each global batch of a pass, `num_steps` times; some may be empty."""
-    training = spec.model.training
     streams = [_read_stream(one_pass, spec, encoder, reader, stream) for stream in share.streams]
-    masks_seed = derive_seed(training.seed, one_pass.epoch, 0, MASKING_STREAM)
     for parts in zip(*streams, strict=True):
         batch = parts[0] if len(parts) == 1 else concat_batches(parts)
-        if share.rows != slice(None):
-            batch = batch.take(share.rows)
-        yield mask_values(batch, encoder, training.field_masking, training.sequence_masking, masks_seed)
+        yield batch if share.rows == slice(None) else batch.take(share.rows)
+
+
+def augment(batch: Batch, one_pass: Pass, spec: TrainSpec, encoder: Encoder) -> Batch:
+    """The batch with some of its values hidden, others in each pass."""
+    training = spec.model.training
+    seed = derive_seed(training.seed, one_pass.epoch, 0, MASKING_STREAM)
+    return mask_values(batch, encoder, training.field_masking, training.sequence_masking, seed)
 
 
 def _read_stream(

@@ -53,7 +53,7 @@ class ProcessGroup(NamedTuple):
                 continue
             ids, rows = sum_by_id(table.grad._indices()[0], table.grad._values())
             if self.world_size > 1:
-                ids, rows = sum_by_id(self._gather_rows(ids), self._gather_rows(rows))
+                ids, rows = sum_by_id(self.gather_rows(ids), self.gather_rows(rows))
                 rows /= self.world_size
             table.grad = torch.sparse_coo_tensor(
                 ids[None], rows, table.shape, is_coalesced=True, check_invariants=False
@@ -70,8 +70,10 @@ class ProcessGroup(NamedTuple):
         ddp._set_params_and_buffers_to_ignore_for_model(model, ignore)  # type: ignore[no-untyped-call]
         return ddp(model, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
-    def _gather_rows(self, rows: Tensor) -> Tensor:
+    def gather_rows(self, rows: Tensor) -> Tensor:
         """Every rank's rows below each other, in rank order, on all ranks; each may have another number."""
+        if self.world_size == 1:
+            return rows
         counts = torch.zeros(self.world_size, dtype=torch.int64, device=self.device)
         counts[self.rank] = len(rows)
         num_rows = self.all_reduce(counts).tolist()

@@ -15,7 +15,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -44,9 +44,10 @@ from mtl_model.training.optimizer import (
     learning_rate_at,
     set_learning_rate,
 )
-from mtl_model.training.passes import Pass, plan_passes, read_pass, share_streams
+from mtl_model.training.passes import Pass, augment, plan_passes, read_pass, share_streams
 from mtl_model.training.process_group import ProcessGroup, join_process_group
 from mtl_model.training.progress import ProgressReporter, StepReport, WaitClock, Window
+from mtl_model.transfer.transfer import Transfer
 from mtl_model.transfer.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Trainer:
         self.share = share_streams(self.training.num_processes, group.rank, group.world_size)
         self.passes = plan_passes(spec, self.reader)
         self.train_steps = sum(one_pass.num_steps for one_pass in self.passes if not one_pass.is_final)
+        self.transfer = Transfer(self.model, spec, self.encoder, self.reader, self.passes, group)
 
     def run(self) -> None:
         done = load_checkpoint(self.work_dir / "checkpoints", self.state, self.spec_digest)
@@ -124,8 +126,8 @@ class Trainer:
         if first_step >= last_step:
             return
         self.wrapped.train()
-        batches = read_pass(one_pass, self.spec, self.encoder, self.reader, self.share)
-        batches = prefetch(islice(batches, first_step - one_pass.first_step, None), PREFETCHED_BATCHES)
+        batches = islice(self._batches(one_pass), first_step - one_pass.first_step, None)
+        batches = prefetch(batches, PREFETCHED_BATCHES)
         clock, window = WaitClock(), Window(self._count_rows(None))
         for step, batch in enumerate(clock.watch(batches), start=first_step + 1):
             window.add(*self.train_step(batch.to(self.group.device), step))
@@ -138,6 +140,10 @@ class Trainer:
                 window = Window(window.counts)
             if step % self.training.checkpoint_every_steps == 0 and self.group.is_main:
                 save_checkpoint(self.work_dir / "checkpoints", step, self.state, self.spec_digest)
+
+    def _batches(self, one_pass: Pass) -> Iterator[Batch]:
+        for batch in read_pass(one_pass, self.spec, self.encoder, self.reader, self.share):
+            yield augment(self.transfer.weigh(batch), one_pass, self.spec, self.encoder)
 
     def _validate(self, one_pass: Pass, reporter: ProgressReporter | None) -> None:
         """Judges the model after an epoch, unless a resumed training has done so before."""
@@ -157,9 +163,10 @@ class Trainer:
     def train_step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the counts of all ranks, this rank's summed losses and the weights per task."""
         counts = self.group.all_reduce(self._count_rows(batch))
-        loss = self._joint_loss(batch, counts[1:], step)
+        loss = self.transfer.align(self._joint_loss(batch, counts[1:], step), batch)
         self.optimizer.zero_grad()
         weights = self.balancing.backward(loss, counts[1:], step)
+        self.transfer.freeze(step)
         self.group.average_row_gradients(self.model.embedding.parameters())
         if self.training.clip_norm is not None:
             clip_gradients(self.model.parameters(), self.training.clip_norm)

@@ -42,12 +42,12 @@ def warm_start(
         rows = model.embedding.slot_weights(slot)
         earlier_slot = earlier_slots.get(field.name)
         earlier_rows = None if earlier_slot is None else earlier.embedding.slot_weights(earlier_slot)
-        if earlier_rows is None or earlier_rows.shape[1] != rows.shape[1]:
+        known = earlier_encoder.vocabularies.get(field.name)
+        if earlier_rows is not None and field.name in encoder.vocabularies and known is not None:
+            earlier_rows = earlier_rows[_rows_of(encoder.vocabularies[field.name], known)]
+        if earlier_rows is None or earlier_rows.shape != rows.shape:
             afresh.append(f"embedding of {field.name}")
             continue
-        if field.name in encoder.vocabularies:
-            vocabulary, known = encoder.vocabularies[field.name], earlier_encoder.vocabularies[field.name]
-            earlier_rows = earlier_rows[_rows_of(vocabulary, known)]
         rows.copy_(earlier_rows)
     return afresh
 

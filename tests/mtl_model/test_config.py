@@ -6,7 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from mtl_model.config import RESERVED_TASK_NAMES, ModelConfig, NumericStatistics, TrainSpec
+from mtl_model.config import ModelConfig, NumericStatistics, TrainSpec
+from mtl_model.heads.config import RESERVED_TASK_NAMES
 
 TASK = {"name": "click", "head": "binary", "label": "label_click", "loss_weight": 1.0}
 BUY = TASK | {"name": "buy", "label": "label_buy", "depends_on": "click"}
@@ -205,6 +206,19 @@ HOME: dict[str, Any] = {
             },
             "bought is pooled by its mean, got transformer",
             id="pooled factors",
+        ),
+        pytest.param(
+            {"tasks": [TASK | {"detached": True}]},
+            "all tasks are detached",
+            id="nobody trains what is shared",
+        ),
+        pytest.param(
+            {
+                "tasks": [TASK | {"detached": True}, TASK | {"name": "cart"}],
+                "sharing": {"name": "single_task", "hidden_dims": [4]},
+            },
+            "no task can be detached under sharing single_task",
+            id="nothing to detach from",
         ),
     ],
 )

@@ -1,5 +1,8 @@
+import json
 from collections.abc import Callable
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -70,3 +73,32 @@ def test_factors_feed_the_heads_and_their_squares_the_losses_while_training(
     torch.testing.assert_close(logits["coupon.penalty"][0], 0.5 * before.square().sum())
     torch.testing.assert_close(moved["purchase"][0] - served["purchase"][0], 1.5 * item[2, :3].sum()[None])
     assert torch.equal(moved["purchase"][1], served["purchase"][1])
+
+
+@pytest.mark.parametrize("sharing", ["shared_bottom", "mmoe", "ple"])
+def test_a_detached_tasks_loss_moves_its_tower_and_head_alone(
+    make_spec: Callable[..., TrainSpec], sharing: str
+) -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "shared_bottom": {"hidden_dims": [8]},
+        "mmoe": {"num_experts": 2, "expert_hidden_dims": [8]},
+        "ple": {"num_levels": 1, "num_shared_experts": 1, "num_task_experts": 1, "expert_hidden_dims": [8]},
+    }
+    content = json.loads(make_spec().model.model_dump_json())
+    content["sharing"] = {"name": sharing} | settings[sharing]
+    content["tasks"][0]["detached"] = True
+    spec = make_spec(num_rows=200, changes={"model": content})
+    encoder = Encoder(spec.model, spec, read_vocabularies(spec.vocabularies))
+    model = build_model(spec.model, encoder).train()
+    batch = encoder.encode(pq.read_table(spec.train_files[0]))
+
+    def moved(task: str) -> set[str]:
+        model.zero_grad(set_to_none=True)
+        torch.autograd.backward(model(batch.ids, batch.numbers)[task].square().sum())
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        return {name for name, gradient in gradients.items() if gradient is not None and gradient.any()}
+
+    prefixes = "towers.purchase", "heads.purchase"
+    own = {name for name, _ in model.named_parameters() if name.startswith(prefixes)}
+    assert moved("purchase") == own
+    assert {name.split(".")[0] for name in moved("coupon")} == {"embedding", "sharing", "towers", "heads"}

@@ -17,7 +17,7 @@ from jobs.learn.tables import MODEL_RUNS
 from jobs.learn.train_model import example_files, find_earlier_model, make_spec, models_folder
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
-from mtl_model.config import DataSpec, ModelDescription, NumericStatistics
+from mtl_model.config import DataSpec, ModelDescription, NumericStatistics, TrainSpec, WarmStart
 
 DAY = date(2017, 12, 2)
 
@@ -168,3 +168,23 @@ def test_a_scenario_without_warm_start_trains_from_scratch(lake: Lake, run: Run,
 
     assert find_earlier_model(run, lake) is not None
     assert find_earlier_model(cold, lake) is None
+
+
+def test_a_model_may_begin_as_one_of_another_scenario(
+    spark: SparkSession, lake: Lake, run: Run, earlier: Run, tmp_path: Path
+) -> None:
+    days = plan_days(run)
+    write_examples(spark, lake, run, [days.train[1], days.validation[0]])
+
+    def begin(folder: str) -> TrainSpec:
+        learn = run.scenario.learn.model_copy(update={"start_from": Path(folder), "warm_start": None})
+        there = replace(run, scenario=run.scenario.model_copy(update={"learn": learn}))
+        return make_spec(there, lake, days, tmp_path)
+
+    spec = begin("models/grocery/m")
+
+    assert spec.warm_start == WarmStart(model_dir=run.home / "models" / "grocery" / "m", weights="model")
+    assert set(spec.numeric_statistics.values()) == {NumericStatistics(mean=1.0, std=2.0)}
+    assert spec.model == run.scenario.model
+    with pytest.raises(ValueError, match=r"learn.start_from: .*movies/m is no model folder"):
+        begin("models/movies/m")

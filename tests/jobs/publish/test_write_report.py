@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.lake.lake import Lake
-from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
+from jobs.learn.tables import FIELD_ATTRIBUTIONS, MODEL_RUNS, TASK_METRICS
 from jobs.logs.tables import INGEST_COUNTS, QUARANTINE
 from jobs.publish.plots import Scale, calibration_plot, format_number, learning_curve, sparkline
 from jobs.publish.publish_run import publish_run
@@ -34,6 +34,11 @@ def learned(lake: Lake, home: Path) -> Callable[[str], None]:
         replace_day(lake, TASK_METRICS, DAY, [
             {**measured, "model_version": "m1", "role": "candidate", "value": 0.8125},
             {**measured, "model_version": "constant", "role": "constant", "value": 0.5},
+        ])  # fmt: skip
+        adds = {"run_id": run_id, "task": "purchase", "example_count": 99, "mean": 0.0}
+        replace_day(lake, FIELD_ATTRIBUTIONS, DAY, [
+            {**adds, "field": "item_rank", "mean_absolute": 0.25},
+            {**adds, "field": "user_due", "mean_absolute": 0.5},
         ])  # fmt: skip
         folder = home / "models" / "small" / "m1"
         folder.mkdir(parents=True)
@@ -65,9 +70,11 @@ def test_a_published_night_is_told_in_full(
     expected = (
         "Monday, 1 May 2017", "published", "ingest", "price is negative", "every row has a reason",
         "12,345 examples", "better than constant", "0.812", "Bread &amp; butter", "bought &lt;often&gt;",
+        "What the predictions are made of",
     )  # fmt: skip
     assert [text for text in expected if text not in page] == []
     assert page.count("<svg") == 3
+    assert page.index("user due") < page.index("item rank")  # the field that adds most comes first
     assert "class=missing" not in page
 
 

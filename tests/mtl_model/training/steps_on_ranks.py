@@ -28,7 +28,8 @@ def take_steps(spec: TrainSpec, group: ProcessGroup) -> dict[str, Tensor]:
     with closing(Trainer(spec, group)) as trainer:
         rows = trainer.encoder.encode(pq.read_table(spec.train_files[0]))
         for step in range(NUM_STEPS):
-            trainer.train_step(rows.take(share_of(step, group.rank, group.world_size)), step + 1)
+            share = rows.take(share_of(step, group.rank, group.world_size))
+            trainer.train_step(trainer.transfer.weigh(share), step + 1)
         state = trainer.balancing.balancer.state
         balance = {f"balancer.{name}": torch.tensor(values) for name, values in state.items()}
         return trainer.model.state_dict() | balance

@@ -7,7 +7,7 @@ from mtl_model.config import TrainSpec
 from mtl_model.data.batches import load_reader
 from mtl_model.data.encode import Encoder
 from mtl_model.model_folder import read_vocabularies
-from mtl_model.training.passes import Share, plan_passes, read_pass, share_streams
+from mtl_model.training.passes import Share, augment, plan_passes, read_pass, share_streams
 
 MakeSpec = Callable[..., TrainSpec]
 
@@ -42,7 +42,8 @@ def test_a_global_batch_has_the_same_rows_on_any_number_of_processes(
         shares = [share_streams(2, rank, world_size) for rank in range(world_size)]
         streams = [read_pass(one_pass, spec, encoder, reader, share) for share in shares]
         for batches in zip(*streams, strict=True):
-            rows = [row for batch in batches for row in zip(batch.example_ids, batch.ids[:, 0], strict=True)]
+            masked = [augment(batch, one_pass, spec, encoder) for batch in batches]
+            rows = [row for batch in masked for row in zip(batch.example_ids, batch.ids[:, 0], strict=True)]
             numbers = sorted((int(example), int(user)) for example, user in rows)
             steps.setdefault(world_size, []).append(numbers)
 
@@ -50,5 +51,5 @@ def test_a_global_batch_has_the_same_rows_on_any_number_of_processes(
     assert len(steps[1]) == passes[-1].last_step
     first_epoch = [example for step in steps[1][: passes[0].num_steps] for example, _ in step]
     assert sorted(first_epoch) == list(range(1000))
-    masked = [{row for step in steps[1][one.first_step : one.last_step] for row in step} for one in passes]
-    assert masked[0] != masked[1]  # each epoch hides others
+    shown = [{row for step in steps[1][one.first_step : one.last_step] for row in step} for one in passes]
+    assert shown[0] != shown[1]  # each epoch hides others

@@ -114,6 +114,18 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
         "factors_of_one_task": of_one_task,
         "factors_mgda": factors | {"balancing": {"name": "mgda"}},
     }
+    slices = [{"name": "dear", "column": "price", "at_least": 5.0}]
+    for distance in ("mmd", "coral"):
+        alignment = {"name": distance, "weight": 5.0, "max_rows": 9}
+        variants[distance] = {"slices": slices, "transfer": {"target": "dear", "alignment": alignment}}
+    weighting = {"target": "dear", "instance_weighting": {"passes": 3}}
+    freeze = {"parts": ["embedding", "towers"]}
+    variants["weighted"] = {"slices": slices, "transfer": weighting | {"freeze": freeze}}
+    tasks = [task | {"detached": task["name"] == "coupon"} for task in model["tasks"]]
+    variants |= {
+        f"detached_{name}": {"tasks": tasks, "balancing": {"name": name}} for name in ("famo", "mgda")
+    }
+    variants["mmd_mgda"] = variants["mmd"] | {"balancing": {"name": "mgda"}}
     specs = []
     for name, parts in variants.items():
         specs.append(tmp_path / f"{name}.json")

@@ -132,3 +132,22 @@ def test_a_training_may_carry_on_with_nothing_new_before_the_judging(
 def test_a_training_from_scratch_needs_examples(make_spec: MakeSpec) -> None:
     with pytest.raises(ValidationError, match="train_files are empty"):
         make_spec(changes={"train_files": []})
+
+
+def test_a_field_with_fewer_rows_begins_afresh(make_spec: MakeSpec, tmp_path: Path) -> None:
+    def of_hashes(num_hash_rows: int) -> TrainSpec:
+        hashed = {"kind": "hashed_id", "name": "query", "num_hash_rows": num_hash_rows}
+        return with_model(make_spec(num_rows=10), fields=[*_model(make_spec())["fields"], hashed])
+
+    first, folder = of_hashes(30), tmp_path / "earlier"
+    folder.mkdir()
+    write_model(folder, build(first), describe(first)[1], first.vocabularies)
+    write_manifest(folder)
+    start = WarmStart(model_dir=folder, weights="model")
+
+    afresh = {}
+    for num_hash_rows in (30, 20):
+        spec = of_hashes(num_hash_rows)
+        afresh[num_hash_rows] = warm_start(build(spec), *describe(spec), start)
+
+    assert afresh == {30: [], 20: ["embedding of query"]}
