@@ -128,10 +128,12 @@ class ExamplesConfig(StrictModel):
 class RecommendConfig(StrictModel):
     """Utility = sum over tasks of weight x prediction; then the rules.
 
+    `shown_at_hour` is the hour of the day for which a model that reads anchor_hour predicts.
     Users are scored in `user_parts` parts, each the work of one task: more of them where a part is too large.
     """
 
     surface: str
+    shown_at_hour: Annotated[int, Field(ge=0, le=23)] | None = None
     user_parts: PositiveInt = 8
     items_per_user: PositiveInt
     utility: dict[str, float]
@@ -175,6 +177,12 @@ class ScenarioConfig(StrictModel):
             )
         if self.learn.validation_days + days >= 7 * self.examples.training_weeks:
             raise ValueError("learn.validation_days leave no days to train on: raise examples.training_weeks")
+        return self
+
+    @model_validator(mode="after")
+    def check_hour(self) -> Self:
+        if ("anchor_hour" in self.model.columns) != (self.recommend.shown_at_hour is not None):
+            raise ValueError("the field anchor_hour and recommend.shown_at_hour belong together")
         return self
 
     @model_validator(mode="after")

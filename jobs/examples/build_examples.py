@@ -47,7 +47,8 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
         add_day_items(database, day, window, config.candidates.max_line_quantity)
         add_anchored(database, config.features)
         if config.examples.has_anchor_events:
-            label_events(database, config.examples.labels, config.examples.negative_sampling_rate)
+            rate, time_zone = config.examples.negative_sampling_rate, config.logs.time_zone
+            label_events(database, config.examples.labels, rate, time_zone)
             add_today(database, day_sequences(config))
         else:
             add_acted(database, config.examples.labels)

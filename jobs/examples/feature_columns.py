@@ -30,10 +30,8 @@ ITEM_COLUMNS = {
 }
 _PROMOTION = {"display_share": "double", "mailer_share": "double"}
 _CONTEXT = {"anchor_weekday": "string", "campaign_type": "string", "campaign_affinity": "double"}
-SHOWN = {
-    "surface": "string",
-    "position": "int",
-}  # of anchor events; tonight's shelf has one surface, and a top
+# Of anchor events; tonight's shelf has one surface, a top, an hour, and no query.
+SHOWN = {"surface": "string", "position": "int", "anchor_hour": "int", "query_words": "list<string>"}
 _KEYS = {"ds", "user_id", "item_id", "level", "category_id", "brand"}
 
 
