@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.features.config import DeclaredFeature, DeclaredLabel
+from jobs.features.config import CoPurchases, DeclaredFeature, DeclaredLabel
 from jobs.learn.config import LearnConfig
 from jobs.logs.config import EventType, LogsConfig
 from jobs.publish.config import PublishConfig
@@ -56,6 +56,7 @@ class FeaturesConfig(StrictModel):
     half_lives_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     user_files_per_day: PositiveInt = 1
     declared: tuple[DeclaredFeature, ...] = ()
+    co_purchases: CoPurchases | None = None
 
     @field_validator("windows_days")
     @classmethod
@@ -65,6 +66,13 @@ class FeaturesConfig(StrictModel):
         if 28 not in windows:
             raise ValueError(f"windows_days must hold 28, for popularity and prices, got {windows}")
         return windows
+
+    @model_validator(mode="after")
+    def check_co_purchases(self) -> Self:
+        if self.co_purchases and self.co_purchases.recent(self.declared) is None:
+            events = list(self.co_purchases.events)
+            raise ValueError(f"co_purchases need a declared last_n of user, `of: item`, over events {events}")
+        return self
 
 
 class CandidatesConfig(StrictModel):

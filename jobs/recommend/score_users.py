@@ -20,6 +20,7 @@ from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
 from jobs.features.build_features import make_user_features
 from jobs.features.categories import item_levels
+from jobs.features.co_purchases import add_co_purchased
 from jobs.features.declared_windows import declared_history, declared_windows, place_events
 from jobs.features.event_tiles import event_days
 from jobs.features.pair_windows import pair_windows, place_users
@@ -177,6 +178,7 @@ def shelves_of_part(config: ScenarioConfig, model_folder: Path, stamps: Mapping[
         as_of = day + timedelta(days=TODAY_TO_TOMORROW)
         add_day_items(database, as_of, window, config.candidates.max_line_quantity)
         add_anchored(database, config.features)
+        add_co_purchased(database, config.features)
         propose(database, config.candidates)
         context = {"surface": rules.surface, "position": TOP_POSITION, "hour": rules.shown_at_hour}
         database.execute(_SHOWN, context)
