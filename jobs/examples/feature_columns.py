@@ -25,6 +25,7 @@ from jobs.lake.columns import Table
 
 ITEM_COLUMNS = {
     **dict.fromkeys(("department_id", "category_id", "type_id", "brand"), "string"),
+    "category_path": "list<string>",
     "title_words": "list<string>",
     "item_price_quantile": "double",
 }
