@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from jobs.examples.config import ExamplesConfig, Rate
-from jobs.features.config import DeclaredFeature
+from jobs.features.config import CoPurchases, DeclaredFeature
 from jobs.learn.config import LearnConfig
 from jobs.logs.config import LogsConfig
 from jobs.publish.config import PublishConfig
@@ -56,6 +56,7 @@ class FeaturesConfig(StrictModel):
     half_lives_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     user_files_per_day: PositiveInt = 1
     declared: tuple[DeclaredFeature, ...] = ()
+    co_purchases: CoPurchases | None = None
 
     @field_validator("windows_days")
     @classmethod
@@ -65,6 +66,13 @@ class FeaturesConfig(StrictModel):
         if 28 not in windows:
             raise ValueError(f"windows_days must hold 28, for popularity and prices, got {windows}")
         return windows
+
+    @model_validator(mode="after")
+    def check_co_purchases(self) -> Self:
+        if self.co_purchases and self.co_purchases.recent(self.declared) is None:
+            events = list(self.co_purchases.events)
+            raise ValueError(f"co_purchases need a declared last_n of user, `of: item`, over events {events}")
+        return self
 
 
 class CandidatesConfig(StrictModel):
@@ -93,10 +101,12 @@ class CandidatesConfig(StrictModel):
 class RecommendConfig(StrictModel):
     """Utility = sum over tasks of weight x prediction; then the rules.
 
+    `shown_at_hour` is the hour of the day for which a model that reads anchor_hour predicts.
     Users are scored in `user_parts` parts, each the work of one task: more of them where a part is too large.
     """
 
     surface: str
+    shown_at_hour: Annotated[int, Field(ge=0, le=23)] | None = None
     user_parts: PositiveInt = 8
     items_per_user: PositiveInt
     utility: dict[str, float]
@@ -140,6 +150,12 @@ class ScenarioConfig(StrictModel):
             )
         if self.learn.validation_days + days >= 7 * self.examples.training_weeks:
             raise ValueError("learn.validation_days leave no days to train on: raise examples.training_weeks")
+        return self
+
+    @model_validator(mode="after")
+    def check_hour(self) -> Self:
+        if ("anchor_hour" in self.model.columns) != (self.recommend.shown_at_hour is not None):
+            raise ValueError("the field anchor_hour and recommend.shown_at_hour belong together")
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from jobs.features.config import DeclaredLabel
 from jobs.features.declared import label_sql
 from jobs.features.event_tiles import event_days
 from jobs.features.tables import (
+    CO_PURCHASE_FEATURES,
     USER_ITEM_DAYS,
     declared_tables,
     item_features,
@@ -97,6 +98,7 @@ def item_inputs(config: ScenarioConfig, after: int = 0) -> list[Input]:
             Input(table, f"{entity}_event", after, after)
             for entity, table in declared_tables(config.features, of_users=False).items()
         ],
+        *([Input(CO_PURCHASE_FEATURES, "co_purchase", after, after)] if config.features.co_purchases else []),
     ]
 
 

@@ -31,6 +31,7 @@ from jobs.examples.day_examples import (
 from jobs.examples.day_sequences import add_today, day_sequences
 from jobs.examples.tables import VOCABULARIES, attributed_events, campaign_examples, examples
 from jobs.features.anchors import training_anchor_days
+from jobs.features.co_purchases import add_co_purchased
 from jobs.features.tables import category_features, user_features
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
 from jobs.lake.days import DayRange, days_to_build
@@ -47,8 +48,10 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
     def make(database: DayDatabase, day: date) -> dict[str, pa.Table]:
         add_day_items(database, day, window, config.candidates.max_line_quantity)
         add_anchored(database, config.features)
+        add_co_purchased(database, config.features)
         if config.examples.has_anchor_events:
-            label_events(database, config.examples.labels, config.examples.negative_sampling_rate)
+            rate, time_zone = config.examples.negative_sampling_rate, config.logs.time_zone
+            label_events(database, config.examples.labels, rate, time_zone)
             add_today(database, day_sequences(config))
         else:
             add_acted(database, config.examples.labels)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from jobs.config import ScenarioConfig
 from jobs.examples.day_sequences import day_sequences, with_today
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
+from jobs.features.categories import WORDS
 from jobs.features.config import VALUE_COLUMNS, DeclaredLabel
 from jobs.features.declared import RATING_UNITS, label_sql
 from jobs.lake.columns import Table
@@ -41,7 +42,7 @@ label AS (
     SELECT anchor_id, count_if(event_id != anchor_id) > 0 AS is_followed, {labels}
     FROM tile GROUP BY anchor_id
 )
-SELECT user_id, item_id, event_id, event_time, surface, position, true AS from_candidates,
+SELECT user_id, item_id, event_id, event_time, surface, position, {hour}, {words}, true AS from_candidates,
        CASE WHEN is_followed THEN 1.0 ELSE $rate END::DOUBLE AS sampling_rate, {names}
 FROM attributed JOIN label USING (anchor_id)
 WHERE event_id = anchor_id AND (is_followed OR md5_number_lower(anchor_id) % 1000000 < $rate * 1000000)
@@ -77,13 +78,17 @@ def label_pairs(database: DayDatabase, declared: Sequence[DeclaredLabel]) -> Non
     database.execute(_LABELLED_PAIR.format(labels=columns))
 
 
-def label_events(database: DayDatabase, declared: Sequence[DeclaredLabel], rate: float) -> None:
+def label_events(
+    database: DayDatabase, declared: Sequence[DeclaredLabel], rate: float, time_zone: str
+) -> None:
     """Adds the table labelled_pair from attributed; an event that nothing followed is kept at `rate`."""
     labels = {**_EVENT_LABELS, **{label.name: label_sql(label) for label in declared}}
     query = _LABELLED_EVENT.format(
         tile_columns=", ".join(_tile_columns(name) for name in VALUE_COLUMNS),
         labels=", ".join(f"{sql} AS {name}" for name, sql in labels.items()),
         names=", ".join(labels),
+        hour=f"date_part('hour', timezone('{time_zone}', event_time))::INTEGER AS anchor_hour",
+        words=f"{WORDS.format('query')} AS query_words",
     )
     database.execute(query, {"rate": rate})
 

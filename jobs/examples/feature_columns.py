@@ -25,15 +25,15 @@ from jobs.lake.columns import Table
 
 ITEM_COLUMNS = {
     **dict.fromkeys(("department_id", "category_id", "type_id", "brand"), "string"),
+    "category_path": "list<string>",
     "title_words": "list<string>",
     "item_price_quantile": "double",
 }
 _PROMOTION = {"display_share": "double", "mailer_share": "double"}
+CO_PURCHASE = "user_item_co_purchase"  # 0 for what is not got with any of the user's last items
 _CONTEXT = {"anchor_weekday": "string", "campaign_type": "string", "campaign_affinity": "double"}
-SHOWN = {
-    "surface": "string",
-    "position": "int",
-}  # of anchor events; tonight's shelf has one surface, and a top
+# Of anchor events; tonight's shelf has one surface, a top, an hour, and no query.
+SHOWN = {"surface": "string", "position": "int", "anchor_hour": "int", "query_words": "list<string>"}
 _KEYS = {"ds", "user_id", "item_id", "level", "category_id", "brand"}
 
 
@@ -90,6 +90,7 @@ def _sources(config: FeaturesConfig) -> list[_Source]:
 def feature_column_types(config: FeaturesConfig) -> Mapping[str, str]:
     """Every feature column that an example may carry, with its type."""
     types = {**ITEM_COLUMNS, **_PROMOTION, **_CONTEXT, **SHOWN}
+    types |= {CO_PURCHASE: "double"} if config.co_purchases else {}
     for source in _sources(config):
         of = {column.name: column.type for column in source.table.columns}
         types |= {new_name: of[name] for name, new_name in source.renames.items()}
@@ -106,6 +107,9 @@ def item_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str
     columns += [f"coalesce(p.{name}, 0.0) AS {name}" for name in _PROMOTION if name in wanted]
     joins = ["LEFT JOIN item_level AS l ON l.item_id = r.item_id"]
     joins += ["LEFT JOIN promoted AS p ON p.item_id = r.item_id"]
+    if CO_PURCHASE in wanted:
+        columns.append(f"coalesce(c.{CO_PURCHASE}, 0.0) AS {CO_PURCHASE}")
+        joins.append("LEFT JOIN co_purchased AS c ON c.user_id = r.user_id AND c.item_id = r.item_id")
     return _feature_query(rows, _sources(config), wanted, columns, joins)
 
 

@@ -25,6 +25,7 @@ _ATTRIBUTED = {
     "event_type",
     "surface",
     "position",
+    "query",
     *VALUE_COLUMNS,
 }
 _LABELS = (

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from jobs.config import FeaturesConfig
 from jobs.features.anchors import campaign_anchors, scoring_day, staggered_anchors, training_anchor_days
 from jobs.features.categories import add_category_levels, item_levels
+from jobs.features.co_purchases import co_purchase_frame, co_purchase_history
 from jobs.features.config import Entity
 from jobs.features.declared_windows import declared_frame, declared_history, declared_windows, place_events
 from jobs.features.event_tiles import event_days
@@ -25,6 +26,7 @@ from jobs.features.plans import USER
 from jobs.features.shares import add_parents, share_finisher
 from jobs.features.sold_windows import RunningMax, sold_windows
 from jobs.features.tables import (
+    CO_PURCHASE_FEATURES,
     ITEM_DAYS,
     ITEM_MAX_LINE,
     USER_DAYS,
@@ -100,6 +102,8 @@ class FeatureTables:
             makers.append(partial(self._build, tuple(users.values()), self._declared_users))
         for entity, table in declared_tables(self.config, of_users=False).items():
             makers.append(partial(self._build, (table,), partial(self._declared, entity)))
+        if self.config.co_purchases:
+            makers.append(partial(self._build, (CO_PURCHASE_FEATURES,), self._co_purchases))
         return {name: count for counts in run_together(makers) for name, count in counts.items()}
 
     def _build(self, tables: Sequence[Table], make: MakeRange) -> dict[str, int]:
@@ -169,6 +173,14 @@ class FeatureTables:
         if finish:
             rows = add_parents(rows, levels, entity)
         return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest, finish=finish)}
+
+    def _co_purchases(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
+        if self.config.co_purchases is None:
+            return {}
+        history = co_purchase_history(self.config.co_purchases, self.run.scenario.logs.first_day, days)
+        event_tiles = lake.read(self.spark, event_days(self.run.scenario), history)
+        rows = co_purchase_frame(event_tiles, self.config.co_purchases, days)
+        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
 
 
 def build_features(run: Run, lake: Lake) -> RowCounts:

@@ -8,13 +8,14 @@ from pyspark.sql import functions as F
 from jobs.features.plans import LEVELS
 from jobs.features.price_quantiles import PRICE_QUANTILE
 
-# The same as `item_levels` of the view `catalogue`, for DuckDB; and the words of the title, in lower case.
-ITEM_LEVELS_SQL = rf"""
+WORDS = r"regexp_extract_all(lower({}), '[\p{{L}}\p{{N}}]+')"
+# The same as `item_levels` of the view `catalogue`, for DuckDB; and what lists the model may read.
+ITEM_LEVELS_SQL = f"""
 SELECT item_id, brand, title, category_path[1] AS department_id,
        category_path[1] || ' / ' || category_path[2] AS category_id,
        category_path[1] || ' / ' || category_path[2] || ' / ' || category_path[3] AS type_id,
-       {PRICE_QUANTILE} AS price_quantile,
-       regexp_extract_all(lower(title), '[\p{{L}}\p{{N}}]+') AS title_words
+       category_path, {PRICE_QUANTILE} AS price_quantile,
+       {WORDS.format("title")} AS title_words
 FROM catalogue
 """
 

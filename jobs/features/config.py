@@ -1,5 +1,6 @@
 """Features and labels declared in YAML, over events of some types (docs/features.md)."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -123,6 +124,25 @@ class DeclaredFeature(StrictModel):
                 f"{self.measure} of {self.entity} has {self.within}"
             )
         return self
+
+
+class CoPurchases(StrictModel):
+    """How likely an item is got on one day with another, over `events` of the `window_days` before.
+
+    Of the others of an item the `per_item` most frequent are kept, those of `min_together` users' days or
+    more. A user and an item are as close as the item and the likeliest of the user's last items, by the
+    declared last_n of items over the same events.
+    """
+
+    events: EventTypes
+    window_days: PositiveInt
+    per_item: PositiveInt
+    min_together: PositiveInt
+
+    def recent(self, declared: Sequence[DeclaredFeature]) -> DeclaredFeature | None:
+        """The sequence of a user's last items."""
+        lists = (one for one in declared if (one.entity, one.measure, one.of) == ("user", "last_n", "item"))
+        return next((one for one in lists if set(one.events) == set(self.events)), None)
 
 
 def _listable(entity: Entity, measure: Measure) -> set[str]:

@@ -35,8 +35,8 @@ def list_sql(feature: DeclaredFeature, wanted: str) -> str:
 
 
 def _top(value: str, wanted: str, length: int | None) -> str:
-    """Of equal counts the smaller id is the stronger."""
-    events = f"flatten(list(repeat([{value}], event_count)) FILTER (WHERE {wanted} AND {value} IS NOT NULL))"
+    """Of equal counts the smaller id is the stronger; a histogram leaves nulls out."""
+    events = f"flatten(list(repeat([{value}], event_count)) FILTER (WHERE {wanted}))"
     counts = f"map_entries(list_aggregate({events}, 'histogram'))"
     ranked = f"list_transform({counts}, lambda of: {{'rank': -of.value::BIGINT, 'id': of.key}})"
     return f"list_reverse(list_transform(list_sort({ranked})[:{length}], lambda of: of.id))"

@@ -57,6 +57,8 @@ def declared_types(config: ScenarioConfig) -> list[str]:
         for feature in config.features.declared
         for name in (*feature.events, *(feature.per or ()), *(feature.since or ()))
     }
+    if config.features.co_purchases:
+        found |= set(config.features.co_purchases.events)
     return sorted(found)
 
 

@@ -189,6 +189,19 @@ def _declared_table(config: FeaturesConfig, entity: Entity, key: tuple[str, ...]
     )
 
 
+CO_PURCHASE_FEATURES = Table(
+    name="co_purchase_features",
+    meaning="The items that are most often got with an item, on the same day by the same user.",
+    ds_is=_AS_OF,
+    key=("item_id", "other_item_id"),
+    columns=(
+        Column("item_id", "string", "the item"),
+        Column("other_item_id", "string", "what is got with it"),
+        Column("basket_count", "long", "users' days with both, in the window"),
+        Column("confidence", "double", "share of the users' days with the item that have the other, too"),
+    ),
+)
+
 TILE_TABLES = (USER_ITEM_DAYS, USER_DAYS, ITEM_DAYS)
 
 
@@ -201,4 +214,5 @@ def feature_tables(config: FeaturesConfig) -> tuple[Table, ...]:
         user_category_features(config),
         *declared_tables(config, of_users=True).values(),
         *declared_tables(config, of_users=False).values(),
+        *((CO_PURCHASE_FEATURES,) if config.co_purchases else ()),
     )

@@ -20,6 +20,7 @@ from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
 from jobs.features.build_features import make_user_features
 from jobs.features.categories import item_levels
+from jobs.features.co_purchases import add_co_purchased
 from jobs.features.declared_windows import declared_history, declared_windows, place_events
 from jobs.features.event_tiles import event_days
 from jobs.features.pair_windows import pair_windows, place_users
@@ -48,7 +49,8 @@ TOP_POSITION = 0  # where an item is imagined to be shown: all at the same place
 TODAY_TO_TOMORROW = 1  # a task stands for the run date; features are as of the day after
 
 _SHOWN = """
-CREATE OR REPLACE TEMP TABLE shown AS SELECT *, $surface AS surface, $position AS position FROM proposed
+CREATE OR REPLACE TEMP TABLE shown AS
+SELECT *, $surface AS surface, $position AS position, $hour::INTEGER AS anchor_hour FROM proposed
 """
 
 # `spend` sums integers (1e-3 of a cent), so that it does not depend on the order of rows.
@@ -176,8 +178,10 @@ def shelves_of_part(config: ScenarioConfig, model_folder: Path, stamps: Mapping[
         as_of = day + timedelta(days=TODAY_TO_TOMORROW)
         add_day_items(database, as_of, window, config.candidates.max_line_quantity)
         add_anchored(database, config.features)
+        add_co_purchased(database, config.features)
         propose(database, config.candidates)
-        database.execute(_SHOWN, {"surface": rules.surface, "position": TOP_POSITION})
+        context = {"surface": rules.surface, "position": TOP_POSITION, "hour": rules.shown_at_hour}
+        database.execute(_SHOWN, context)
         query = item_feature_query("shown", config.features, wanted) + " ORDER BY user_id, item_id"
         featured = database.sql(query, params=_used(query, as_of)).to_arrow_table()
         scored = add_predictions(featured, model_folder, tasks)

@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 
 from jobs.commands.feature_list import list_features
 from jobs.config import load_scenario
+from jobs.features.config import DeclaredFeature
 from jobs.features.tables import declared_tables
 from jobs.lake.lake import Lake
 
@@ -23,6 +24,9 @@ def test_every_declared_feature_is_listed_with_its_window_and_meaning() -> None:
 
 def test_the_share_of_nulls_is_that_of_the_newest_day(spark: SparkSession, lake: Lake) -> None:
     config = load_scenario("taobao")
+    last = DeclaredFeature(entity="user", measure="last_n", of="item", length=2, events=("purchase",))
+    features = config.features.model_copy(update={"declared": (*config.features.declared, last)})
+    config = config.model_copy(update={"features": features})
     table = declared_tables(config.features, of_users=True)["user"]
     days = [date(2017, 12, 1), date(2017, 12, 2), date(2017, 12, 2)]
     rows = spark.createDataFrame(
@@ -30,10 +34,13 @@ def test_the_share_of_nulls_is_that_of_the_newest_day(spark: SparkSession, lake:
     )
     intervals = {"user_purchase_interval": F.when(F.col("user_id") == "u1", 2.0)}
     empty = {name: F.lit(0) for name in table.column_names if name not in {"ds", "user_id"}}
-    lake.replace_days(rows.withColumns({**empty, **intervals}), table, (days[0], days[-1]))
+    of_u2 = F.when(F.col("user_id") == "u2", F.array(F.lit(None), F.lit("i"), F.lit(None)))
+    lists = {"user_purchase_item_last_2": of_u2.cast("array<string>")}
+    lake.replace_days(rows.withColumns({**empty, **intervals, **lists}), table, (days[0], days[-1]))
 
     shares = {feature.name: feature.null_share for feature in list_features(config, lake)}
 
     assert shares["user_purchase_interval"] == pytest.approx(0.5)
+    assert shares["user_purchase_item_last_2"] == pytest.approx(0.5)  # nulls within a list do not count
     assert shares["user_cart_count_1d"] == 0.0
     assert shares["item_cart_count_1d"] is None

@@ -1,4 +1,4 @@
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -144,19 +144,20 @@ def test_an_example_keeps_its_id_whatever_other_rows_there_are(config: ScenarioC
 
 _ATTRIBUTED = (
     "user_id VARCHAR, item_id VARCHAR, anchor_id VARCHAR, event_id VARCHAR, event_type VARCHAR, "
-    "event_time TIMESTAMP, surface VARCHAR, position INTEGER, price BIGINT, quantity BIGINT, value BIGINT, "
-    "discount BIGINT, rating DOUBLE"
+    "event_time TIMESTAMPTZ, surface VARCHAR, position INTEGER, query VARCHAR, price BIGINT, "
+    "quantity BIGINT, value BIGINT, discount BIGINT, rating DOUBLE"
 )
 
 
 def attributed_row(anchor: str, event: str, kind: str, minute: int = 0, **money: Any) -> list[Any]:
     given = [money.get(name) for name in ("price", "quantity", "value", "discount", "rating")]
-    return ["u", "i", anchor, event, kind, datetime(2017, 3, 1, 12, minute), "home", 3, *given]  # noqa: DTZ001
+    at = datetime(2017, 3, 1, 18, minute, tzinfo=UTC)
+    return ["u", "i", anchor, event, kind, at, "home", 3, "Red mug", *given]
 
 
 def labelled_events(rows: list[list[Any]], labels: list[dict[str, Any]], rate: float = 1.0) -> DayDatabase:
     database = day_database(attributed=(_ATTRIBUTED, rows))
-    label_events(database, [DeclaredLabel.model_validate(label) for label in labels], rate)
+    label_events(database, [DeclaredLabel.model_validate(label) for label in labels], rate, "Asia/Shanghai")
     return database
 
 
@@ -180,8 +181,9 @@ def test_an_anchor_event_is_labelled_with_what_was_attributed_to_it() -> None:
         ("a", 1, 0, 1, 350, 1),
         ("b", 0, None, 0, 0, None),
     ]
-    assert rows_of(database, "SELECT DISTINCT item_id, surface, position FROM labelled_pair") == [
-        ("i", "home", 3)
+    context = "item_id, surface, position, anchor_hour, query_words"
+    assert rows_of(database, f"SELECT DISTINCT {context} FROM labelled_pair") == [
+        ("i", "home", 3, 2, ["red", "mug"])  # 18:00 UTC is 2 o'clock in Shanghai
     ]
 
 
