@@ -32,6 +32,7 @@ class LearnConfig(StrictModel):
     The campaigns that closed in the newest `campaign_validation_days` judge the task `coupon`: campaigns last
     for weeks, and few close in the days of the others. They are refitted on likewise.
     The `calibration_days` before them calibrate the tasks whose `calibration` names a method.
+    On about `importance_rows` of their rows each field's importance is measured; 0: not at all.
     A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
     """
 
@@ -40,5 +41,6 @@ class LearnConfig(StrictModel):
     calibration_days: NonNegativeInt = 0
     refit: bool
     warm_start: WarmStartConfig | None = None
+    importance_rows: NonNegativeInt = 5_000
     max_field_auc: Annotated[float, Field(gt=0.0, le=1.0)] = 0.99
     promotion: PromotionRule

@@ -13,12 +13,14 @@ from mtl_model.config import IdField, NumericField, NumericStatistics
 _ROWS_PER_FILE = 1_000
 
 
-def sample_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
+def sample_rows(
+    files: Sequence[str], columns: Sequence[str], rows_per_file: int = _ROWS_PER_FILE
+) -> pa.Table:
     """The first rows of every file: a uniform sample of bounded size, for examples are sorted by a hash."""
     heads = []
     for path in files:
         with pq.ParquetFile(path) as file:
-            batch = next(file.iter_batches(_ROWS_PER_FILE, columns=list(columns)), None)
+            batch = next(file.iter_batches(rows_per_file, columns=list(columns)), None)
         if batch is not None:
             heads.append(pa.Table.from_batches([batch]))
     return pa.concat_tables(heads)

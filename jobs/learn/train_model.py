@@ -46,9 +46,15 @@ def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange |
     return [local_path(path) for path in files]
 
 
+def judging_files(run: Run, lake: Lake, days: TrainingDays) -> tuple[list[str], list[str]]:
+    """Files of what judges tonight's models, the new one and the one that serves: anchors and campaigns."""
+    campaigns = lake.files(campaign_examples(run.scenario), (days.campaigns_held_out_from, run.date))
+    return example_files(run, lake, days.validation), list(map(local_path, campaigns))
+
+
 def validation_files(run: Run, lake: Lake, days: TrainingDays) -> list[str]:
-    """Files of what judges tonight's models, the new one and the one that serves."""
-    return example_files(run, lake, days.validation, (days.campaigns_held_out_from, run.date))
+    anchors, campaigns = judging_files(run, lake, days)
+    return [*anchors, *campaigns]
 
 
 class EarlierModel(NamedTuple):

@@ -21,6 +21,7 @@ _SHOWN_METRICS = (
     "mean_absolute_error", "root_mean_squared_error", "accuracy",
 )  # fmt: skip
 _RECALL_DAYS = timedelta(days=7)
+_SHOWN_FIELDS = 10
 _CHECK_DAYS = timedelta(days=30)
 
 
@@ -40,6 +41,7 @@ class Night:
     history: Sequence[Row]
     judged: Mapping[str, Row]
     metrics: Sequence[Row]
+    importance: Mapping[str, Sequence[Row]]
     shelves: Sequence[Shelf]
 
     @property
@@ -70,6 +72,7 @@ def collect_night(run: Run, lake: Lake) -> Night:
         history=[json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else [],
         judged=json.loads(judged.read_text()) if judged.is_file() else {},
         metrics=compare_models(of_run("task_metrics")),
+        importance=rank_fields(of_run("field_importance")),
         shelves=sample_shelves(lake, run),
     )
 
@@ -144,3 +147,15 @@ def compare_models(task_metrics: Iterable[Row]) -> list[Row]:
         for metric in _SHOWN_METRICS
         if (task, metric) in rows
     ]
+
+
+def rank_fields(field_importance: Iterable[Row]) -> dict[str, list[Row]]:
+    """The fields that each task's metric loses most without, with their share of the largest loss."""
+    by_task: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(field_importance, key=lambda row: (-row["loss"], row["field"])):
+        by_task[row["task"]].append(row)
+    return {
+        task: [{**row, "share": max(row["loss"], 0) / (rows[0]["loss"] or 1)} for row in rows[:_SHOWN_FIELDS]]
+        for task, rows in sorted(by_task.items())
+        if rows[0]["loss"] > 0
+    }
