@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.examples.config import ExamplesConfig, Rate
+from jobs.examples.config import INTEREST_LABEL, ExamplesConfig, Rate
 from jobs.features.config import CoPurchases, DeclaredFeature
 from jobs.learn.config import LearnConfig
 from jobs.logs.config import LogsConfig
@@ -164,6 +164,11 @@ class ScenarioConfig(StrictModel):
         if of_pairs != (self.candidates.acted_on > 0):
             raise ValueError("declared features of user_item and candidates.acted_on belong together")
         return self
+
+    @property
+    def interest_task(self) -> str | None:
+        """The task of users' interests in categories, if there is one."""
+        return next((task.name for task in self.model.tasks if task.label == INTEREST_LABEL), None)
 
     def digest(self, *sections: str) -> str:
         """Changes whenever a setting of `sections` does: tables that rest on them are then rebuilt."""

@@ -112,7 +112,7 @@ def user_inputs(config: ScenarioConfig) -> list[Input]:
     ]
     for entity, table in declared_tables(features, of_users=True).items():
         inputs.append(Input(table, f"{entity}_event", bucketed=True))
-    if config.examples.labels:
+    if config.examples.label_events:
         inputs.append(Input(event_days(config), "label_tile", last=window - 1))
     return inputs
 

@@ -24,9 +24,8 @@ def attribute_events(events: DataFrame, config: ExamplesConfig, time_zone: str) 
     """The rows of `events` that belong to an anchor event, with its id and, as `ds`, its day."""
     is_anchor = F.col("event_type") == config.anchor
     is_none = (F.col("event_type") == "purchase") & (F.col("quantity") == 0)
-    followed = {name for label in config.labels for name in (*label.events, *label.given)}
     wanted = events.where(
-        F.col("event_type").isin(config.anchor, *_BUILT_IN, *sorted(followed))
+        F.col("event_type").isin(config.anchor, *_BUILT_IN, *sorted(config.label_events))
         & ~F.coalesce(is_none, F.lit(False))
     )
     local = F.from_utc_timestamp("event_time", time_zone)

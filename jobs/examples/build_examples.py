@@ -23,12 +23,11 @@ from jobs.examples.attribution import read_attributed
 from jobs.examples.campaigns import read_campaign_examples
 from jobs.examples.day_examples import (
     finish_examples,
-    has_user_labels,
     label_events,
     label_pairs,
-    label_users,
 )
 from jobs.examples.day_sequences import add_today, day_sequences
+from jobs.examples.interest import label_users
 from jobs.examples.tables import VOCABULARIES, attributed_events, campaign_examples, examples
 from jobs.features.anchors import training_anchor_days
 from jobs.features.co_purchases import add_co_purchased
@@ -56,8 +55,8 @@ def examples_of_day(config: ScenarioConfig) -> MakeDay:
         else:
             add_acted(database, config.examples.labels)
             label_pairs(database, config.examples.labels)
-        if has_user_labels(config):
-            label_users(database)
+        if config.interest_task:
+            label_users(database, config.examples)
         return {table.name: finish_examples(database, day, config, table)}
 
     return make

@@ -4,11 +4,32 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from jobs.features.config import DeclaredLabel
+from jobs.features.config import DeclaredLabel, EventTypes, ValueColumn
 from jobs.logs.config import EventType
 from mtl_model.strict_model import StrictModel
 
+INTEREST_LABEL = "label_category_interest"
+Level = Literal["department", "category", "type", "every"]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class InterestConfig(StrictModel):
+    """What makes label_category_interest: events with items of a category, within the label window.
+
+    With `at_least`, those whose column `of` is at least so much. A category is what stands on one level of
+    the items' paths, or with `level: every` each name of a path, as genres are.
+    """
+
+    events: EventTypes = ("purchase",)
+    of: ValueColumn | None = None
+    at_least: float | None = None
+    level: Level = "department"
+
+    @model_validator(mode="after")
+    def check_bound(self) -> Self:
+        if (self.of is None) != (self.at_least is None):
+            raise ValueError("interest: `of` and `at_least` belong together")
+        return self
 
 
 class ExamplesConfig(StrictModel):
@@ -28,10 +49,21 @@ class ExamplesConfig(StrictModel):
     vocabulary_days: PositiveInt = 7
     negative_sampling_rate: Rate
     labels: tuple[DeclaredLabel, ...] = ()
+    interest: InterestConfig | None = None
 
     @property
     def has_anchor_events(self) -> bool:
         return self.anchor != "user_day"
+
+    @property
+    def interest_level(self) -> Level:
+        return self.interest.level if self.interest else "department"
+
+    @property
+    def label_events(self) -> frozenset[EventType]:
+        """The event types that the declared labels are over."""
+        of_labels = {name for label in self.labels for name in (*label.events, *label.given)}
+        return frozenset(of_labels | {*(self.interest.events if self.interest else ())})
 
     @property
     def anchor_every_days(self) -> int:

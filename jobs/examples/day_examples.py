@@ -55,18 +55,6 @@ _EVENT_LABELS = {
     f"THEN (count_if({_IS_BOUGHT} AND discount > 0) > 0)::INTEGER END",
 }
 
-# Per anchored user: for each department of the catalogue, in their order, whether the user bought from it.
-_LABELLED_USER = """
-CREATE OR REPLACE TEMP TABLE labelled_user AS
-WITH department AS (SELECT DISTINCT department_id FROM item_level WHERE department_id IS NOT NULL),
-bought_from AS (SELECT DISTINCT user_id, department_id FROM purchase JOIN item_level USING (item_id))
-SELECT anchored.user_id, true AS from_candidates, 1.0 AS sampling_rate,
-       list((bought_from.user_id IS NOT NULL)::INTEGER ORDER BY department_id) AS label_category_interest
-FROM anchored CROSS JOIN department
-LEFT JOIN bought_from USING (user_id, department_id)
-GROUP BY anchored.user_id
-"""
-
 
 def label_pairs(database: DayDatabase, declared: Sequence[DeclaredLabel]) -> None:
     """Adds the table labelled_pair from candidate and acted."""
@@ -101,22 +89,13 @@ def _tile_columns(name: str) -> str:
     return ", ".join([*columns, f"event_time AS {name}_last_at"])
 
 
-def has_user_labels(config: ScenarioConfig) -> bool:
-    return any(task.label == "label_category_interest" for task in config.model.tasks)
-
-
-def label_users(database: DayDatabase) -> None:
-    """Adds the table labelled_user from anchored, purchase and item_level."""
-    database.execute(_LABELLED_USER)
-
-
 def finish_examples(database: DayDatabase, day: date, config: ScenarioConfig, table: Table) -> pa.Table:
     """Both kinds with their features and ids in the columns of `table`, sorted by id."""
     wanted, of_events = set(config.model.columns), config.examples.has_anchor_events
     kind = config.examples.anchor if of_events else "user_item"
     query = item_feature_query("labelled_pair", config.features, wanted)
     kinds = {kind: with_today(query, day_sequences(config))}
-    if has_user_labels(config):
+    if config.interest_task:
         kinds["user_day"] = user_feature_query("labelled_user", config.features, wanted)
     parts = [f"SELECT '{kind}' AS example_kind, * FROM ({query})" for kind, query in kinds.items()]
     rows = " UNION ALL BY NAME ".join(parts)

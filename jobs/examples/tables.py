@@ -35,7 +35,10 @@ _LABELS = (
     ),
     Column("label_buys_on_discount", "int", "1 if a bought line had a discount; null if nothing was bought"),
     Column(
-        "label_category_interest", "list<int>", "per department, 1 if bought from within the label window"
+        "label_category_interest",
+        "list<int>",
+        "per department, or category of examples.interest, 1 if bought from, or as declared, in the label "
+        "window",
     ),
     Column("label_coupon", "int", "1 if a coupon of the campaign was redeemed"),
 )

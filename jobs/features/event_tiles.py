@@ -51,7 +51,7 @@ def tile_tables(config: ScenarioConfig) -> tuple[Table, ...]:
 
 def declared_types(config: ScenarioConfig) -> list[str]:
     """The event types that features and labels are declared over."""
-    found = {name for label in config.examples.labels for name in (*label.events, *label.given)}
+    found: set[str] = {*config.examples.label_events}
     found |= {
         name
         for feature in config.features.declared
@@ -66,6 +66,7 @@ def value_columns(config: ScenarioConfig) -> list[str]:
     """The columns of events that features and labels are declared of."""
     used = {one.of for one in config.features.declared if one.measure in OF_VALUES}
     used |= {one.of for one in config.examples.labels}
+    used |= {config.examples.interest.of} if config.examples.interest else set()
     return [name for name in VALUE_COLUMNS if name in used]
 
 

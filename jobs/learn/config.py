@@ -37,6 +37,7 @@ class LearnConfig(StrictModel):
     one, such as that of another scenario; a relative path is one below the home.
     On about `attribution_rows` of the rows that judged a model it is measured what each field adds to the
     predictions; 0: not at all.
+    On about `importance_rows` of their rows each field's importance is measured; 0: not at all.
     A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
     """
 
@@ -47,5 +48,6 @@ class LearnConfig(StrictModel):
     start_from: Path | None = None
     warm_start: WarmStartConfig | None = None
     attribution_rows: NonNegativeInt = 500
+    importance_rows: NonNegativeInt = 5_000
     max_field_auc: Annotated[float, Field(gt=0.0, le=1.0)] = 0.99
     promotion: PromotionRule

@@ -46,6 +46,23 @@ TASK_METRICS = Table(
     ),
 )
 
+FIELD_IMPORTANCE = Table(
+    name="field_importance",
+    meaning="What a task's metric loses on examples that the model had not seen when a field is permuted.",
+    ds_is="run date",
+    key=("run_id", "task", "field"),
+    columns=(
+        Column("run_id", "string", "the run that trained and measured the model"),
+        Column("model_version", "string", "the model"),
+        Column("task", "string", "the task"),
+        Column("field", "string", "the field of the model"),
+        Column("metric", "string", "auc, normalised_gini, root_mean_squared_error or log_loss"),
+        Column("value", "double", "the metric with the field as it is"),
+        Column("loss", "double", "by how much it is worse with the field permuted"),
+        Column("example_count", "long", "labelled examples"),
+    ),
+)
+
 FIELD_ATTRIBUTIONS = Table(
     name="field_attributions",
     meaning="What each field adds to the scores of a task, by integrated gradients, on rows that judged it.",
@@ -62,4 +79,4 @@ FIELD_ATTRIBUTIONS = Table(
     ),
 )
 
-TABLES = (MODEL_RUNS, TASK_METRICS, FIELD_ATTRIBUTIONS)
+TABLES = (MODEL_RUNS, TASK_METRICS, FIELD_IMPORTANCE, FIELD_ATTRIBUTIONS)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 from pyiceberg.expressions import EqualTo
 
+from jobs.examples.interest import category_names
 from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake, local_path
@@ -46,9 +47,15 @@ def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange |
     return [local_path(path) for path in files]
 
 
+def judging_files(run: Run, lake: Lake, days: TrainingDays) -> tuple[list[str], list[str]]:
+    """Files of what judges tonight's models, the new one and the one that serves: anchors and campaigns."""
+    campaigns = lake.files(campaign_examples(run.scenario), (days.campaigns_held_out_from, run.date))
+    return example_files(run, lake, days.validation), list(map(local_path, campaigns))
+
+
 def validation_files(run: Run, lake: Lake, days: TrainingDays) -> list[str]:
-    """Files of what judges tonight's models, the new one and the one that serves."""
-    return example_files(run, lake, days.validation, (days.campaigns_held_out_from, run.date))
+    anchors, campaigns = judging_files(run, lake, days)
+    return [*anchors, *campaigns]
 
 
 class EarlierModel(NamedTuple):
@@ -196,11 +203,12 @@ def _name_version(folder: Path, run: Run) -> str:
 
 
 def _label_names(run: Run, lake: Lake) -> dict[str, tuple[str, ...]]:
-    """Of category_interest: the first level of every item's category path, sorted."""
-    if all(task.name != "category_interest" for task in run.scenario.model.tasks):
+    """Of the task of interests: the categories of the catalogue."""
+    task = run.scenario.interest_task
+    if task is None:
         return {}
     paths = lake.read_arrow(ITEMS)["category_path"].to_pylist()
-    return {"category_interest": tuple(sorted({path[0] for path in paths if path}))}
+    return {task: category_names(paths, run.scenario.examples.interest_level)}
 
 
 def _day_before(day: date) -> date:

@@ -21,7 +21,7 @@ _SHOWN_METRICS = (
     "mean_absolute_error", "root_mean_squared_error", "accuracy",
 )  # fmt: skip
 _RECALL_DAYS = timedelta(days=7)
-_SHOWN_ATTRIBUTIONS = 10
+_SHOWN_FIELDS = 10
 _CHECK_DAYS = timedelta(days=30)
 
 
@@ -42,6 +42,7 @@ class Night:
     judged: Mapping[str, Row]
     metrics: Sequence[Row]
     attributions: Mapping[str, Sequence[Row]]
+    importance: Mapping[str, Sequence[Row]]
     shelves: Sequence[Shelf]
 
     @property
@@ -73,6 +74,7 @@ def collect_night(run: Run, lake: Lake) -> Night:
         judged=json.loads(judged.read_text()) if judged.is_file() else {},
         metrics=compare_models(of_run("task_metrics")),
         attributions=rank_attributions(of_run("field_attributions")),
+        importance=rank_fields(of_run("field_importance")),
         shelves=sample_shelves(lake, run),
     )
 
@@ -157,7 +159,19 @@ def rank_attributions(field_attributions: Iterable[Row]) -> dict[str, list[Row]]
     return {
         task: [
             {**row, "share": row["mean_absolute"] / (rows[0]["mean_absolute"] or 1)}
-            for row in rows[:_SHOWN_ATTRIBUTIONS]
+            for row in rows[:_SHOWN_FIELDS]
         ]
         for task, rows in sorted(by_task.items())
+    }
+
+
+def rank_fields(field_importance: Iterable[Row]) -> dict[str, list[Row]]:
+    """The fields that each task's metric loses most without, with their share of the largest loss."""
+    by_task: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(field_importance, key=lambda row: (-row["loss"], row["field"])):
+        by_task[row["task"]].append(row)
+    return {
+        task: [{**row, "share": max(row["loss"], 0) / (rows[0]["loss"] or 1)} for row in rows[:_SHOWN_FIELDS]]
+        for task, rows in sorted(by_task.items())
+        if rows[0]["loss"] > 0
     }

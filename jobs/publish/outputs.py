@@ -8,14 +8,22 @@ import duckdb
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake, local_path
-from jobs.learn.tables import FIELD_ATTRIBUTIONS, MODEL_RUNS, TASK_METRICS
+from jobs.learn.tables import TABLES as LEARN_TABLES
 from jobs.publish.tables import QUALITY_CHECKS
 from jobs.recommend.tables import TABLES as RECOMMEND_TABLES
 from jobs.stage import RUN_STAGES
 
 OUTPUT_TABLES = {
     table.name: table
-    for table in (*RECOMMEND_TABLES, MODEL_RUNS, TASK_METRICS, FIELD_ATTRIBUTIONS, QUALITY_CHECKS, RUN_STAGES)
+    for table in (
+        *RECOMMEND_TABLES,
+        MODEL_RUNS,
+        TASK_METRICS,
+        FIELD_IMPORTANCE,
+        FIELD_ATTRIBUTIONS,
+        QUALITY_CHECKS,
+        RUN_STAGES,
+    )
 }
 
 

@@ -18,6 +18,7 @@ from jobs.candidates.build_candidates import item_inputs
 from jobs.candidates.channels import add_anchored, add_day_items, propose
 from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
+from jobs.examples.interest import category_query
 from jobs.features.build_features import make_user_features
 from jobs.features.categories import item_levels
 from jobs.features.co_purchases import add_co_purchased
@@ -59,17 +60,14 @@ WITH spend AS (
     SELECT user_id, sum(round(expected_spend * 1000)::BIGINT)::BIGINT / 1000.0::DOUBLE AS expected_spend
     FROM shelf GROUP BY user_id
 ),
-department AS (
-    SELECT list(DISTINCT department_id ORDER BY department_id) AS names
-    FROM item_level WHERE department_id IS NOT NULL
-)
+category AS (SELECT list(DISTINCT name ORDER BY name) AS names FROM ({categories}))
 SELECT users.user_id, user_basket_count_28d AS basket_count_28d, user_spend_28d AS spend_28d,
        user_days_since_last::INTEGER AS days_since_last, user_discount_share AS price_sensitivity,
        {interests} AS interests, spend.expected_spend
-FROM users LEFT JOIN spend USING (user_id) LEFT JOIN interest USING (user_id) CROSS JOIN department
+FROM users LEFT JOIN spend USING (user_id) LEFT JOIN interest USING (user_id) CROSS JOIN category
 ORDER BY users.user_id
 """
-_INTERESTS = "map(department.names, list_transform(p_interest, lambda share: printf('%.4f', share::DOUBLE)))"
+_INTERESTS = "map(category.names, list_transform(p_interest, lambda share: printf('%.4f', share::DOUBLE)))"
 _NO_INTERESTS = "map([]::VARCHAR[], []::VARCHAR[])"
 
 
@@ -200,18 +198,19 @@ def shelves_of_part(config: ScenarioConfig, model_folder: Path, stamps: Mapping[
 
 
 def make_profiles(database: DayDatabase, config: ScenarioConfig, model_folder: Path, as_of: date) -> pa.Table:
-    """One row per user: activity, price sensitivity, interests by department, expected spend on the shelf."""
-    has_interest = any(task.name == "category_interest" for task in config.model.tasks)
+    """One row per user: activity, price sensitivity, interests by category, expected spend on the shelf."""
+    task = config.interest_task
     database.execute("CREATE OR REPLACE TEMP TABLE everyone AS SELECT user_id FROM users")
     query = user_feature_query("everyone", config.features, config.model.columns) + " ORDER BY user_id"
     rows = database.sql(query, params=_used(query, as_of)).to_arrow_table()
     interest = rows.select(["user_id"])
-    if has_interest:
-        predicted = add_predictions(rows, model_folder, {"category_interest": "p_interest"})
+    if task:
+        predicted = add_predictions(rows, model_folder, {task: "p_interest"})
         interest = predicted.select(["user_id", "p_interest"])
     database.register("interest", interest)
-    interests = _INTERESTS if has_interest else _NO_INTERESTS
-    return database.sql(_PROFILES.format(interests=interests)).to_arrow_table()
+    interests = _INTERESTS if task else _NO_INTERESTS
+    categories = category_query(config.examples.interest_level)
+    return database.sql(_PROFILES.format(interests=interests, categories=categories)).to_arrow_table()
 
 
 def _used(query: str, day: date) -> dict[str, date]:

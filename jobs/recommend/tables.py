@@ -78,7 +78,7 @@ USER_PROFILES = Table(
         Column(
             "interests",
             "map<string,string>",
-            "department -> probability of buying from it in the label window",
+            "category -> probability of buying from it, or acting as declared, in the label window",
         ),
         Column("expected_spend", "double", "expected spend on the shelf's items in the window, cents"),
         Column("model_version", "string", "the model that scored it"),

@@ -104,6 +104,7 @@ class Encoder:
         self.slot_rows += [rows + FIRST_KNOWN_ROW for rows in self.hash_rows.values()]
         self.slot_rows += [len(boundaries) + 2 for boundaries in self.boundaries.values()]
         self.num_scalar_slots = len(self.slot_rows)
+        self.scalar_columns = {field.name: [column] for column, field in enumerate(model.scalar_slot_fields)}
         lists = model.list_fields
         self.slot_rows += [
             len(self.vocabularies[field.name]) + FIRST_KNOWN_ROW for field in lists if field.shares is None

@@ -75,6 +75,11 @@ def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
     rows, days = at_once["examples"], [LAST_DAY - timedelta(days=age) for age in range(1, 9)]
     stamps = pq.read_table(logs[1] / "ratings.parquet")["timestamp"].to_pylist()
     rated_on = [datetime.fromtimestamp(stamp, UTC).date() for stamp in stamps]
+    of_users = pc.equal(rows["example_kind"], "user_day")
+    genres = rows.filter(of_users)["label_category_interest"].to_pylist()
+    assert {len(labels) for labels in genres} == {4}  # Action, Comedy, Drama, War
+    assert all(any(labels[place] for labels in genres) for place in range(4))
+    rows = rows.filter(pc.invert(of_users))
     assert rows.num_rows == sum(map(rated_on.count, days)) > 100
     assert pc.all(
         pc.equal(pc.greater_equal(rows["label_rating"], 4), pc.equal(rows["label_like"], 1))
@@ -96,6 +101,8 @@ def test_the_real_log_becomes_shelves(spark: SparkSession, home: Path) -> None:
     metrics = lake.read_arrow(TASK_METRICS).to_pylist()
     auc = next(row["value"] for row in metrics if (row["task"], row["metric"]) == ("like", "auc"))
     assert auc > 0.65
+    gauc = next(row["value"] for row in metrics if (row["task"], row["metric"]) == ("genres", "auc"))
+    assert gauc > 0.55
     shelves = lake.read_arrow(RECOMMENDATIONS)
     assert len(pc.unique(shelves["user_id"])) > 900
     assert (

@@ -81,6 +81,17 @@ def test_the_joint_model_learns_more_than_the_constant(scenario: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_night_says_which_fields_the_model_goes_by(scenario: str) -> None:
+    sql = "SELECT field, loss FROM field_importance WHERE task = 'purchase' ORDER BY loss DESC LIMIT 3"
+
+    lines = nightshelf("query", sql, "--format", "json", "--scenario", scenario).stdout.splitlines()
+
+    fields = [json.loads(line) for line in lines]
+    assert fields[0]["loss"] > 0.002
+    assert any(row["field"].startswith("user_item_") for row in fields)
+
+
+@pytest.mark.slow
 def test_a_recommendation_can_be_traced_to_the_log(scenario: str) -> None:
     tree = nightshelf(
         "lineage", "--table", "recommendations", "--date", str(DAY), "--scenario", scenario

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.config import ScenarioConfig, load_scenario
-from jobs.examples.day_examples import finish_examples, label_events, label_pairs, label_users
+from jobs.examples.day_examples import finish_examples, label_events, label_pairs
 from jobs.examples.tables import examples
 from jobs.features.config import DeclaredLabel
 from jobs.lake.day_tasks import DayDatabase
@@ -63,23 +63,6 @@ def test_a_declared_label_is_0_where_nothing_happened_unless_it_is_masked_there(
     assert rows_of(database, f"SELECT {names} FROM labelled_pair") == [
         ("clicked", True, 0, 0, 0, None), ("missed", False, 1, 0, None, None),
         ("never", True, 0, 0, None, None), ("rated", False, 0, 1, None, 4.5),
-    ]  # fmt: skip
-
-
-def test_interest_has_one_row_per_anchored_user_in_the_order_of_departments() -> None:
-    database = day_database(
-        anchored=("user_id VARCHAR", [("u",), ("bought nothing",)]),
-        purchase=(_PAIR, [("u", "milk"), ("u", "milk"), ("u", "beer"), ("u", "unknown"), ("other", "soap")]),
-        item_level=(
-            "item_id VARCHAR, department_id VARCHAR",
-            [("milk", "DAIRY"), ("beer", "ALCOHOL"), ("soap", "DRUG"), ("unknown", None)],
-        ),
-    )
-
-    label_users(database)
-
-    assert rows_of(database, "SELECT user_id, label_category_interest FROM labelled_user") == [
-        ("bought nothing", [0, 0, 0]), ("u", [1, 1, 0])
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.lake.lake import Lake
-from jobs.learn.tables import FIELD_ATTRIBUTIONS, MODEL_RUNS, TASK_METRICS
+from jobs.learn.tables import FIELD_ATTRIBUTIONS, FIELD_IMPORTANCE, MODEL_RUNS, TASK_METRICS
 from jobs.logs.tables import INGEST_COUNTS, QUARANTINE
 from jobs.publish.plots import Scale, calibration_plot, format_number, learning_curve, sparkline
 from jobs.publish.publish_run import publish_run
@@ -40,6 +40,10 @@ def learned(lake: Lake, home: Path) -> Callable[[str], None]:
             {**adds, "field": "item_rank", "mean_absolute": 0.25},
             {**adds, "field": "user_due", "mean_absolute": 0.5},
         ])  # fmt: skip
+        fields = {"brand": 0.02, "user_basket_count": 0.0825, "item_price_28d": -0.01}
+        of_task = {"run_id": run_id, "task": "purchase", "metric": "auc", "value": 0.8, "example_count": 99}
+        losses = [{**of_task, "field": field, "loss": loss} for field, loss in fields.items()]
+        replace_day(lake, FIELD_IMPORTANCE, DAY, losses)
         folder = home / "models" / "small" / "m1"
         folder.mkdir(parents=True)
         steps = [
@@ -69,10 +73,11 @@ def test_a_published_night_is_told_in_full(
     page = report_path(run).read_text()
     expected = (
         "Monday, 1 May 2017", "published", "ingest", "price is negative", "every row has a reason",
-        "12,345 examples", "better than constant", "0.812", "Bread &amp; butter", "bought &lt;often&gt;",
-        "What the predictions are made of",
+        "12,345 examples", "better than constant", "0.812", "user basket count", "0.0825", "width: 24.2%",
+        "What the predictions are made of", "Bread &amp; butter", "bought &lt;often&gt;",
     )  # fmt: skip
     assert [text for text in expected if text not in page] == []
+    assert page.index("user basket count") < page.index("brand") < page.index("item price 28d")
     assert page.count("<svg") == 3
     assert page.index("user due") < page.index("item rank")  # the field that adds most comes first
     assert "class=missing" not in page
