@@ -14,16 +14,7 @@ from jobs.recommend.tables import TABLES as RECOMMEND_TABLES
 from jobs.stage import RUN_STAGES
 
 OUTPUT_TABLES = {
-    table.name: table
-    for table in (
-        *RECOMMEND_TABLES,
-        MODEL_RUNS,
-        TASK_METRICS,
-        FIELD_IMPORTANCE,
-        FIELD_ATTRIBUTIONS,
-        QUALITY_CHECKS,
-        RUN_STAGES,
-    )
+    table.name: table for table in (*RECOMMEND_TABLES, *LEARN_TABLES, QUALITY_CHECKS, RUN_STAGES)
 }
 
 
