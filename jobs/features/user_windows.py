@@ -62,22 +62,24 @@ def as_of_passes(rows: pa.Table, entities: "UserEntities") -> Iterator[Ints]:
 
 
 def whole_users(batches: Iterator[pa.RecordBatch], min_rows: int, key: str = "user_id") -> Iterator[pa.Table]:
-    """Regroups sorted batches so that all rows of a user come together, about `min_rows` rows at a time."""
+    """Regroups sorted batches so that all rows of a user come together, about `min_rows` rows at a time.
+
+    A row is looked at once, also where a user has the rows of many batches.
+    """
     pending: list[pa.RecordBatch] = []
-    count = 0
+    count, last_user = 0, None
     for batch in batches:
+        if not batch.num_rows:
+            continue
+        users = batch.column(key)
+        start = pc.index(pc.equal(users, users[-1]), True).as_py()  # of the rows of the last user
+        is_whole = start > 0 or users[-1] != last_user
+        last_user = users[-1]
+        if is_whole and count + start >= min_rows:
+            yield pa.Table.from_batches([*pending, batch.slice(0, start)]).combine_chunks()
+            pending, count, batch = [], 0, batch.slice(start)
         pending.append(batch)
         count += batch.num_rows
-        if count < min_rows:
-            continue
-        rows = pa.Table.from_batches(pending).combine_chunks()
-        users = rows[key]
-        same_as_last = pc.equal(users, users[-1])
-        last_user_starts = pc.index(same_as_last, True).as_py()
-        if last_user_starts:
-            yield rows.slice(0, last_user_starts)
-        pending = rows.slice(last_user_starts).to_batches()
-        count = rows.num_rows - last_user_starts
     if count:
         yield pa.Table.from_batches(pending).combine_chunks()
 

@@ -63,6 +63,10 @@ class Table:
     row_group_rows: int = 131_072
 
     @property
+    def buckets_per_day(self) -> int:
+        return 2 if self.split_by else self.files_per_day
+
+    @property
     def all_columns(self) -> tuple[Column, ...]:
         return (DS, *self.columns)
 

@@ -29,6 +29,7 @@ def write_files(
 ) -> list[DataFile]:
     """Writes `rows` below `location` and returns the files of the tasks that succeeded.
 
+    The buckets of the days are dealt out to `num_partitions` tasks in turn, so that each has as many.
     `finish` turns all rows of a (day, bucket) into what is written: for columns that depend on the other
     rows of the day. Without it `rows` have the columns of `table`.
 
@@ -41,9 +42,10 @@ def write_files(
     bucket = F.pmod(F.xxhash64(table.key[0]), F.lit(table.files_per_day)).cast("int")
     if table.split_by:
         bucket = F.col(table.split_by).cast("int")
+    turn = F.pmod(F.unix_date("ds") * table.buckets_per_day + F.col(_BUCKET), F.lit(num_partitions))
     placed = (
         rows.withColumn(_BUCKET, bucket)
-        .repartition(num_partitions, "ds", _BUCKET)
+        .repartitionById(num_partitions, turn.cast("int"))
         .sortWithinPartitions("ds", _BUCKET, *table.key)
     )
     written = placed.mapInArrow(_sorted_writer(place_of(table, location), finish), _RESULT)

@@ -35,7 +35,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.columns import Table
 from jobs.lake.data_files import DataFile, Finish, check_day, epoch_day, place_of
-from jobs.lake.days import DayRange, merge_ranges, missing_ranges
+from jobs.lake.days import DayRange, days_between, merge_ranges, missing_ranges
 from jobs.lake.files import Make, write_files, write_made
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,8 @@ class Lake:
         `finish`: see `write_files`.
         """
         location = self.load(table).location()
-        files = write_files(rows, table, location, self.num_partitions, finish)
+        num_buckets = len(days_between(*days)) * table.buckets_per_day
+        files = write_files(rows, table, location, min(num_buckets, self.num_partitions), finish)
         self.commit(table, days, files, config_digest)
         return sum(file.row_count for file in files)
 

@@ -49,6 +49,7 @@ from jobs.stage import RowCounts, Run, stage_main
 
 logger = logging.getLogger(__name__)
 
+_FEW_DUPLICATES = 1_000_000  # their ids fit into the memory of every executor
 _BEGINNING = date(1970, 1, 1)  # promotions may be older than the log
 
 
@@ -109,7 +110,7 @@ def _load_days(rows: DataFrame, lake: Lake, days: DayRange, digest: str) -> dict
     duplicates, quarantined = (pc.sum(books[name]).as_py() or 0 for name in ("duplicate", "quarantined"))
     bad = select_quarantined(rows)
     num_bad = lake.replace_days(bad if quarantined else bad.limit(0), QUARANTINE, days, digest)
-    events = select_events(drop_duplicates(rows) if duplicates else rows)
+    events = select_events(drop_duplicates(rows, duplicates <= _FEW_DUPLICATES) if duplicates else rows)
     # The events come last: their commit says that the days are loaded.
     num_events = lake.replace_days(events, EVENTS, days, digest)
     return {"events": num_events, "quarantine": num_bad, "ingest_counts": books.num_rows}

@@ -22,6 +22,7 @@ _ABOUT_THE_ROW = {
     "landing_day": "date",
     "fault": "string",
 }
+_IDENTITY = ["ds", "source", "event_id"]  # good rows that share it are copies of one event
 
 Logs = CompleteJourneyLogs | MappedLogs
 
@@ -139,12 +140,21 @@ def select_events(rows: DataFrame) -> DataFrame:
     return good.withColumn("ingested_at", learned_at).select(EVENTS.column_names)
 
 
-def drop_duplicates(rows: DataFrame) -> DataFrame:
-    """Of good rows with one id, keeps the one learned first: a later delivery changes nothing."""
+def drop_duplicates(rows: DataFrame, are_few: bool) -> DataFrame:
+    """Of good rows with one id, keeps the one learned first: a later delivery changes nothing.
+
+    Where duplicates are few, their ids go to every task, so that all other rows stay where they are.
+    """
     good = rows.where(~F.col("is_held") & F.col("reason").isNull())
-    copies = Window.partitionBy("ds", "source", "event_id").orderBy(
-        "learned_day", "ingested_at", "row", "file"
-    )
+    if not are_few:
+        return _keep_first(good)
+    repeated = F.broadcast(good.groupBy(*_IDENTITY).count().where("count > 1").select(*_IDENTITY))
+    once = good.join(repeated, _IDENTITY, "left_anti")
+    return once.unionByName(_keep_first(good.join(repeated, _IDENTITY, "left_semi")))
+
+
+def _keep_first(good: DataFrame) -> DataFrame:
+    copies = Window.partitionBy(*_IDENTITY).orderBy("learned_day", "ingested_at", "row", "file")
     return good.withColumn("_copy", F.row_number().over(copies)).where(F.col("_copy") == 1).drop("_copy")
 
 

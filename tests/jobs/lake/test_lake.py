@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.columns import Column, Table
 from jobs.lake.data_files import DataFile
+from jobs.lake.files import write_files
 from jobs.lake.lake import Lake, local_path
 
 DAY = date(2017, 12, 2)
@@ -165,6 +167,18 @@ def test_equal_rows_give_equal_files_on_any_number_of_partitions(
 
     assert len(contents[0]) == 4
     assert all(one.equals(other) for one, other in zip(*contents, strict=True))
+
+
+def test_days_are_dealt_out_evenly_to_the_tasks(lake: Lake, spark: SparkSession) -> None:
+    rows = spark.range(2_000).selectExpr(
+        "DATE '2017-12-02' + CAST(id % 6 AS INT) AS ds", "CAST(id AS STRING) AS user_id", "id AS count"
+    )
+
+    files = write_files(rows, VISITS, lake.load(VISITS).location(), num_partitions=4)
+
+    tasks = Counter(file.path.rsplit("-", 3)[1] for file in files)
+    assert VISITS.files_per_day == 2
+    assert tasks == {str(task): 3 for task in range(4)}
 
 
 def test_what_was_built_is_remembered_also_where_it_was_empty(
