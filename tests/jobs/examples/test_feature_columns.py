@@ -147,3 +147,18 @@ def test_declared_features_of_every_entity_join_beside_the_built_in_ones() -> No
     found = {row["user_id"]: [row[name] for name in wanted] for row in rows}
     assert found == {"u": [1, 1, 1, 1, 1], "v": [None] * 5}
     assert set(wanted) < set(feature_column_types(config))
+
+
+def test_a_pair_is_as_close_as_what_is_got_together_and_0_without_it() -> None:
+    last = {"entity": "user", "measure": "last_n", "of": "item", "events": ["cart"], "length": 2}
+    rules = {"events": ["cart"], "window_days": 7, "per_item": 5, "min_together": 1}
+    config = FeaturesConfig.model_validate({**CONFIG.model_dump(), "declared": [last], "co_purchases": rules})
+    database = day_database(
+        **feature_views(),
+        co_purchased=("user_id VARCHAR, item_id VARCHAR, user_item_co_purchase DOUBLE", [("u", "i", 0.25)]),
+        pair=("user_id VARCHAR, item_id VARCHAR", [("u", "i"), ("u", "bare"), ("v", "i")]),
+    )
+
+    rows = database.sql(item_feature_query("pair", config, ["user_item_co_purchase"])).fetchall()
+
+    assert sorted(rows) == [("u", "bare", 0.0), ("u", "i", 0.25), ("v", "i", 0.0)]
