@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from jobs.config import ScenarioConfig
+from jobs.examples.own_columns import own_columns
+from jobs.examples.tables import examples
 from jobs.features.declared import declared_columns
 from jobs.features.tables import declared_tables, feature_tables
 from jobs.lake.columns import Column, Table
@@ -17,7 +19,10 @@ _WINDOW = re.compile(r"_(\d+)d$")
 
 @dataclass(frozen=True)
 class ListedFeature:
-    """One column of a feature table; `null_share` is of its newest day, None where nothing is built."""
+    """One column that a model may read; `null_share` is of its newest day, None where nothing is built.
+
+    Columns of no feature table (jobs/examples/own_columns.py) are known by the examples that have them.
+    """
 
     entity: str
     name: str
@@ -27,7 +32,7 @@ class ListedFeature:
 
 
 def list_features(config: ScenarioConfig, lake: Lake | None = None) -> Sequence[ListedFeature]:
-    """All features, in the order of the tables; `lake` tells the shares of nulls."""
+    """All features: of the tables, in their order, then of the examples; `lake` tells the shares of nulls."""
     listed = []
     declared_windows = _declared_windows(config)
     for table in feature_tables(config.features):
@@ -38,6 +43,11 @@ def list_features(config: ScenarioConfig, lake: Lake | None = None) -> Sequence[
                 window = declared_windows.get(column.name) or _window_of(column)
                 share = nulls.get(column.name)
                 listed.append(ListedFeature(entity, column.name, window, column.meaning, share))
+    nulls = null_shares(lake, examples(config)) if lake else {}
+    for entity, columns in own_columns(config.features).items():
+        for column in columns:
+            share = nulls.get(column.name)
+            listed.append(ListedFeature(entity, column.name, "", column.meaning, share))
     return listed
 
 

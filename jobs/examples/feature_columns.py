@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig
+from jobs.examples.own_columns import CO_PURCHASE, ITEM_COLUMNS, PROMOTION_COLUMNS, own_columns
 from jobs.features.config import Entity
 from jobs.features.plans import USER_LEVELS
 from jobs.features.price_quantiles import QUANTILE_UNITS
@@ -21,19 +22,8 @@ from jobs.features.tables import (
     user_features,
     user_item_features,
 )
-from jobs.lake.columns import Table
+from jobs.lake.columns import Column, Table
 
-ITEM_COLUMNS = {
-    **dict.fromkeys(("department_id", "category_id", "type_id", "brand"), "string"),
-    "category_path": "list<string>",
-    "title_words": "list<string>",
-    "item_price_quantile": "double",
-}
-_PROMOTION = {"display_share": "double", "mailer_share": "double"}
-CO_PURCHASE = "user_item_co_purchase"  # 0 for what is not got with any of the user's last items
-_CONTEXT = {"anchor_weekday": "string", "campaign_type": "string", "campaign_affinity": "double"}
-# Of anchor events; tonight's shelf has one surface, a top, an hour, and no query.
-SHOWN = {"surface": "string", "position": "int", "anchor_hour": "int", "query_words": "list<string>"}
 _KEYS = {"ds", "user_id", "item_id", "level", "category_id", "brand"}
 
 
@@ -89,8 +79,7 @@ def _sources(config: FeaturesConfig) -> list[_Source]:
 
 def feature_column_types(config: FeaturesConfig) -> Mapping[str, str]:
     """Every feature column that an example may carry, with its type."""
-    types = {**ITEM_COLUMNS, **_PROMOTION, **_CONTEXT, **SHOWN}
-    types |= {CO_PURCHASE: "double"} if config.co_purchases else {}
+    types = {column.name: column.type for columns in own_columns(config).values() for column in columns}
     for source in _sources(config):
         of = {column.name: column.type for column in source.table.columns}
         types |= {new_name: of[name] for name, new_name in source.renames.items()}
@@ -103,14 +92,18 @@ def item_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str
     Its parameter is $day. Columns that concern neither users nor items (a campaign's) are left out.
     """
     computed = {"item_price_quantile": f"l.price_quantile / {QUANTILE_UNITS} AS item_price_quantile"}
-    columns = [computed.get(name, f"l.{name}") for name in ITEM_COLUMNS if name in wanted]
-    columns += [f"coalesce(p.{name}, 0.0) AS {name}" for name in _PROMOTION if name in wanted]
+    columns = [computed.get(name, f"l.{name}") for name in _names(ITEM_COLUMNS, wanted)]
+    columns += [f"coalesce(p.{name}, 0.0) AS {name}" for name in _names(PROMOTION_COLUMNS, wanted)]
     joins = ["LEFT JOIN item_level AS l ON l.item_id = r.item_id"]
     joins += ["LEFT JOIN promoted AS p ON p.item_id = r.item_id"]
-    if CO_PURCHASE in wanted:
-        columns.append(f"coalesce(c.{CO_PURCHASE}, 0.0) AS {CO_PURCHASE}")
+    if CO_PURCHASE.name in wanted:
+        columns.append(f"coalesce(c.{CO_PURCHASE.name}, 0.0) AS {CO_PURCHASE.name}")
         joins.append("LEFT JOIN co_purchased AS c ON c.user_id = r.user_id AND c.item_id = r.item_id")
     return _feature_query(rows, _sources(config), wanted, columns, joins)
+
+
+def _names(columns: Iterable[Column], wanted: Collection[str]) -> list[str]:
+    return [column.name for column in columns if column.name in wanted]
 
 
 def user_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str]) -> str:

@@ -28,15 +28,12 @@ _PAIRS = """
 WITH counted AS (
     SELECT item_id, other_item_id, sum(basket_count)::BIGINT AS basket_count
     FROM tile WHERE ds < $day AND ds >= $day - {window_days} GROUP BY item_id, other_item_id
-)
-SELECT $day AS ds, item_id, other_item_id, counted.basket_count,
-       counted.basket_count / alone.basket_count AS confidence
-FROM counted JOIN counted AS alone USING (item_id)
-WHERE alone.other_item_id = item_id AND counted.other_item_id != item_id
-  AND counted.basket_count >= {min_together}
-QUALIFY row_number() OVER (
-    PARTITION BY item_id ORDER BY counted.basket_count DESC, counted.other_item_id
-) <= {per_item}
+),
+item AS (SELECT item_id, basket_count AS item_count FROM counted WHERE item_id = other_item_id)
+SELECT $day AS ds, item_id, other_item_id, basket_count, basket_count / item_count AS confidence
+FROM counted JOIN item USING (item_id)
+WHERE item_id != other_item_id AND basket_count >= {min_together}
+QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY basket_count DESC, other_item_id) <= {per_item}
 ORDER BY item_id, other_item_id
 """
 

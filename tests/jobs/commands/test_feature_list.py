@@ -19,7 +19,11 @@ def test_every_declared_feature_is_listed_with_its_window_and_meaning() -> None:
     assert feature.meaning == "events cart in the 3 days before"
     assert listed["user_line_count_28d"].window == "28"
     assert listed["user_item_half_life_3d"].window == "all"
-    assert not {"user_id", "item_id", "level", "category_id"} & set(listed)
+    own = listed["title_words"], listed["anchor_hour"]
+    assert [(one.entity, one.meaning) for one in own] == [
+        ("item", "words of the title, in lower case"), ("context", "hour of the anchor event, 0 to 23"),
+    ]  # fmt: skip
+    assert not {"user_id", "item_id", "level"} & set(listed)
 
 
 def test_the_share_of_nulls_is_that_of_the_newest_day(spark: SparkSession, lake: Lake) -> None:

@@ -1,7 +1,7 @@
 """Features join by the key within the day's database, one row per pair."""
 
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -121,8 +121,7 @@ def test_every_field_of_the_scenario_has_a_type() -> None:
 
 
 def test_declared_features_of_every_entity_join_beside_the_built_in_ones() -> None:
-    entities: tuple[Entity, ...] = ("user", "item", "category", "user_item", "user_category")
-    declared = [{"entity": entity, "measure": "count", "events": ["cart"]} for entity in entities]
+    declared = [{"entity": entity, "measure": "count", "events": ["cart"]} for entity in get_args(Entity)]
     config = FeaturesConfig.model_validate({**CONFIG.model_dump(), "declared": declared})
     tables = {**declared_tables(config, of_users=True), **declared_tables(config, of_users=False)}
     user, item, kind = {"user_id": "u"}, {"item_id": "i"}, {"level": "type", "category_id": "D / C / T"}
@@ -132,6 +131,8 @@ def test_declared_features_of_every_entity_join_beside_the_built_in_ones() -> No
         "category": kind,
         "user_item": user | item,
         "user_category": user | kind,
+        "brand": {"brand": "b"},
+        "user_brand": user | {"brand": "b"},
     }
     views = {
         f"{entity}_event": view(table, f"{entity}_cart_count", keys[entity])
@@ -140,10 +141,26 @@ def test_declared_features_of_every_entity_join_beside_the_built_in_ones() -> No
     database = day_database(
         **feature_views(), **views, pair=("user_id VARCHAR, item_id VARCHAR", [("u", "i"), ("v", "bare")])
     )
-    wanted = [f"{name}_cart_count" for name in ("user", "item", "user_item", "user_type", "type")]
+    names = ("user", "item", "user_item", "user_type", "type", "brand", "user_brand")
+    wanted = [f"{name}_cart_count" for name in names]
 
     rows = database.sql(item_feature_query("pair", config, wanted)).to_arrow_table().to_pylist()
 
     found = {row["user_id"]: [row[name] for name in wanted] for row in rows}
-    assert found == {"u": [1, 1, 1, 1, 1], "v": [None] * 5}
+    assert found == {"u": [1] * 7, "v": [None] * 7}
     assert set(wanted) < set(feature_column_types(config))
+
+
+def test_a_pair_is_as_close_as_what_is_got_together_and_0_without_it() -> None:
+    last = {"entity": "user", "measure": "last_n", "of": "item", "events": ["cart"], "length": 2}
+    rules = {"events": ["cart"], "window_days": 7, "per_item": 5, "min_together": 1}
+    config = FeaturesConfig.model_validate({**CONFIG.model_dump(), "declared": [last], "co_purchases": rules})
+    database = day_database(
+        **feature_views(),
+        co_purchased=("user_id VARCHAR, item_id VARCHAR, user_item_co_purchase DOUBLE", [("u", "i", 0.25)]),
+        pair=("user_id VARCHAR, item_id VARCHAR", [("u", "i"), ("u", "bare"), ("v", "i")]),
+    )
+
+    rows = database.sql(item_feature_query("pair", config, ["user_item_co_purchase"])).fetchall()
+
+    assert sorted(rows) == [("u", "bare", 0.0), ("u", "i", 0.25), ("v", "i", 0.0)]
