@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
 
 from jobs.candidates.channels import BIT, add_anchored, add_day_items, channels_of, check_channels, propose
+from jobs.candidates.drawn import add_drawn
 from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
 from jobs.config import ScenarioConfig
 from jobs.features.anchors import training_anchor_days
@@ -150,6 +151,8 @@ def candidates_of_day(config: ScenarioConfig) -> MakeDay:
         add_day_items(database, day, window, rules.max_line_quantity)
         add_anchored(database, config.features)
         propose(database, rules)
+        if config.examples.drawn:
+            add_drawn(database, rules, config.examples.drawn, day)
         add_acted(database, config.examples.labels)
         return {
             CANDIDATES.name: CANDIDATES.arrow_schema().empty_table()

@@ -146,6 +146,24 @@ def channels_of(config: CandidatesConfig) -> tuple[str, ...]:
     return CHANNELS if config.acted_on else CHANNELS[:-1]
 
 
+def ranked_query(config: CandidatesConfig) -> str:
+    """SQL: items with their departments, types and ranks, and what they are popular by."""
+    by = config.popular_by
+    return _RANKED_BY_EVENTS.format(by=by) if by else _RANKED_BY_SALES
+
+
+def favourite_query(config: CandidatesConfig) -> str:
+    """SQL: the categories that each user chooses, with their ranks and shares."""
+    by = config.favourite_by
+    return _FAVOURITE_BY_EVENTS.format(by=by) if by else _FAVOURITE_BY_SALES
+
+
+def known_clause(config: CandidatesConfig) -> str:
+    """What leaves out the pairs that are known, if they are to be left out."""
+    of_events = "SELECT user_id, item_id FROM " + ("user_item_event" if config.acted_on else "user_item")
+    return _KNOWN.format(of_events=of_events) if config.exclude_known else ""
+
+
 def propose(database: DayDatabase, config: CandidatesConfig) -> duckdb.DuckDBPyRelation:
     """Adds the table proposed (user_id, item_id, channels): each pair that may be shown, once."""
     names = [
@@ -154,13 +172,11 @@ def propose(database: DayDatabase, config: CandidatesConfig) -> duckdb.DuckDBPyR
     ]  # fmt: skip
     if config.acted_on:
         names.append("acted_on")
-    popular, favourite = config.popular_by, config.favourite_by
-    of_events = "SELECT user_id, item_id FROM " + ("user_item_event" if config.acted_on else "user_item")
     query = _PROPOSED.format(
-        ranked=_RANKED_BY_EVENTS.format(by=popular) if popular else _RANKED_BY_SALES,
-        favourite=_FAVOURITE_BY_EVENTS.format(by=favourite) if favourite else _FAVOURITE_BY_SALES,
+        ranked=ranked_query(config),
+        favourite=favourite_query(config),
         acted_on=_ACTED_ON if config.acted_on else "",
-        known=_KNOWN.format(of_events=of_events) if config.exclude_known else "",
+        known=known_clause(config),
     )
     database.execute(query, {name: getattr(config, name) for name in names})
     return database.table("proposed")

@@ -10,7 +10,11 @@ CANDIDATES = Table(
     columns=(
         Column("user_id", "string", "the user"),
         Column("item_id", "string", "the item"),
-        Column("channels", "int", "bit mask of the channels that proposed it, in the order of CHANNELS"),
+        Column(
+            "channels",
+            "int",
+            "bit mask of what proposed it: CHANNELS in their order, then the draws",
+        ),
         Column("sampling_rate", "double", "probability that the row was kept; 1 if it was acted on"),
     ),
 )

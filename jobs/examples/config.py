@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from jobs.features.config import DeclaredLabel, EventTypes, ValueColumn
 from jobs.logs.config import EventType
@@ -32,6 +32,16 @@ class InterestConfig(StrictModel):
         return self
 
 
+class DrawnConfig(StrictModel):
+    """How often each anchored user draws an item to learn from that no channel need propose.
+
+    Drawn by popularity among all items, or within the departments that the user chooses, in turn.
+    """
+
+    by_popularity: NonNegativeInt = 0
+    within_departments: NonNegativeInt = 0
+
+
 class ExamplesConfig(StrictModel):
     """What an example stands for: a user on a day (`anchor: user_day`), or each event of a type.
 
@@ -48,6 +58,7 @@ class ExamplesConfig(StrictModel):
     training_weeks: PositiveInt
     vocabulary_days: PositiveInt = 7
     negative_sampling_rate: Rate
+    drawn: DrawnConfig | None = None
     labels: tuple[DeclaredLabel, ...] = ()
     interest: InterestConfig | None = None
 
@@ -79,6 +90,12 @@ class ExamplesConfig(StrictModel):
     def check_attribution(self) -> Self:
         if self.attributed_within and not self.has_anchor_events:
             raise ValueError("attributed_within is for anchors that are events: set `anchor` to their type")
+        return self
+
+    @model_validator(mode="after")
+    def check_drawn(self) -> Self:
+        if self.drawn and self.has_anchor_events:
+            raise ValueError("drawn is for user-days: the examples of anchor events are those events alone")
         return self
 
     @model_validator(mode="after")
