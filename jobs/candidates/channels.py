@@ -8,6 +8,7 @@ label window), catalogue (items with their category path), and <entity>_event wh
 import duckdb
 
 from jobs.config import CandidatesConfig, FeaturesConfig
+from jobs.features.categories import ITEM_LEVELS_SQL
 from jobs.features.config import Entity
 from jobs.features.declared import declared_columns
 from jobs.features.tables import ITEM_MAX_LINE, declared_tables
@@ -20,14 +21,7 @@ BIT = {channel: 1 << index for index, channel in enumerate(CHANNELS)}
 
 _PROMOTED_TYPES, _PROMOTED_PER_TYPE = 60, 5  # promotions are looked for where the user shops
 
-# The paths of jobs/features/categories.py: null where the catalogue stops before the level.
-_ITEM_LEVEL = """
-CREATE OR REPLACE TEMP TABLE item_level AS
-SELECT item_id, brand, title, category_path[1] AS department_id,
-       category_path[1] || ' / ' || category_path[2] AS category_id,
-       category_path[1] || ' / ' || category_path[2] || ' / ' || category_path[3] AS type_id
-FROM catalogue
-"""
+_ITEM_LEVEL = f"CREATE OR REPLACE TEMP TABLE item_level AS {ITEM_LEVELS_SQL}"
 
 # The mean over the days of the label window [$day, $day + $window); a day without a placement counts as 0.
 # A sum of integers (1e-6 of a shop) does not depend on the order of rows.

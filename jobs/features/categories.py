@@ -7,6 +7,14 @@ from pyspark.sql import functions as F
 
 from jobs.features.plans import LEVELS
 
+# The same as `item_levels` of the view `catalogue`, for DuckDB.
+ITEM_LEVELS_SQL = """
+SELECT item_id, brand, title, category_path[1] AS department_id,
+       category_path[1] || ' / ' || category_path[2] AS category_id,
+       category_path[1] || ' / ' || category_path[2] || ' / ' || category_path[3] AS type_id
+FROM catalogue
+"""
+
 
 def item_levels(items: DataFrame) -> DataFrame:
     """item_id, brand, title and the path down to each level: department_id, category_id, type_id or null."""

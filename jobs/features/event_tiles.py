@@ -3,6 +3,8 @@
 Holds only the event types and columns that the scenario declares, in integers: ratings in fixed point.
 """
 
+from math import lcm
+
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -37,6 +39,8 @@ def event_days(config: ScenarioConfig) -> Table:
         ds_is="event day",
         key=("user_id", "item_id", "event_type"),
         columns=tuple(columns),
+        # A file is of one anchor slot and one file of features: the work of one task (build_declared.py).
+        files_per_day=lcm(config.examples.anchor_every_days, config.features.user_files_per_day),
     )
 
 
