@@ -7,6 +7,7 @@ from pathlib import Path
 from jobs.candidates.tables import TABLES as CANDIDATE_TABLES
 from jobs.config import ScenarioConfig, load_scenario
 from jobs.examples.tables import example_tables
+from jobs.features.declared_states import state_tables
 from jobs.features.event_tiles import tile_tables
 from jobs.features.tables import feature_tables
 from jobs.lake.columns import Table
@@ -33,7 +34,7 @@ def tables_by_stage(scenario: ScenarioConfig) -> dict[str, tuple[Table, ...]]:
     return {
         "ingest": LOG_TABLES,
         "tiles": tile_tables(scenario),
-        "features": feature_tables(scenario.features),
+        "features": (*feature_tables(scenario.features), *state_tables(scenario)),
         "candidates": CANDIDATE_TABLES,
         "examples": example_tables(scenario),
         "train and evaluate": LEARN_TABLES,

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 
 from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
 from jobs.examples.tables import attributed_events, campaign_examples, examples
+from jobs.features.declared_states import state_tables
 from jobs.features.event_tiles import tile_tables
 from jobs.features.tables import feature_tables
 from jobs.lake.columns import Table
@@ -29,6 +30,7 @@ def dirty_days(run: Run, late_days: Sequence[date]) -> list[tuple[Table, list[Da
         (campaign_examples(run.scenario), [(first, last)]),
         *[(table, [anchors]) for table in of_anchors],
         *[(table, [as_of]) for table in feature_tables(run.scenario.features)],
+        *[(table, [as_of]) for table in state_tables(run.scenario)],
         *[(table, [(first, last)]) for table in tile_tables(run.scenario)],
         (EVENTS, [(day, day) for day in late_days]),
     ]

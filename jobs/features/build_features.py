@@ -15,9 +15,11 @@ from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig
 from jobs.features.anchors import campaign_anchors, scoring_day, staggered_anchors, training_anchor_days
+from jobs.features.build_declared import NightlyFeatures
 from jobs.features.categories import add_category_levels, item_levels
 from jobs.features.co_purchases import co_purchase_frame, co_purchase_history
 from jobs.features.config import Entity
+from jobs.features.declared_states import StatePlan, state_plans
 from jobs.features.declared_windows import declared_frame, declared_history, declared_windows, place_events
 from jobs.features.event_tiles import event_days
 from jobs.features.item_ranks import add_item_ranks
@@ -32,7 +34,6 @@ from jobs.features.tables import (
     USER_DAYS,
     USER_ITEM_DAYS,
     category_features,
-    declared_tables,
     item_features,
     user_category_features,
     user_features,
@@ -98,22 +99,39 @@ class FeatureTables:
             partial(self._build, (categories,), self._categories),
             partial(self._build, (user_features(self.config),), self._users),
         ]
-        if users := declared_tables(self.config, of_users=True):
-            makers.append(partial(self._build, tuple(users.values()), self._declared_users))
-        for entity, table in declared_tables(self.config, of_users=False).items():
-            makers.append(partial(self._build, (table,), partial(self._declared, entity)))
+        if users := state_plans(self.run.scenario, of_users=True):
+            makers.append(partial(self._build_declared, users, self._declared_users))
+        makers += [
+            partial(self._build_declared, [plan], partial(self._declared, plan.entity))
+            for plan in state_plans(self.run.scenario, of_users=False)
+        ]
         if self.config.co_purchases:
             makers.append(partial(self._build, (CO_PURCHASE_FEATURES,), self._co_purchases))
         return {name: count for counts in run_together(makers) for name, count in counts.items()}
 
     def _build(self, tables: Sequence[Table], make: MakeRange) -> dict[str, int]:
         """Builds the missing ranges of tables that are made together; the last says what is missing."""
+        return self._build_days(tables, make, self._missing(tables[-1]))
+
+    def _build_days(
+        self, tables: Sequence[Table], make: MakeRange, ranges: Sequence[DayRange]
+    ) -> dict[str, int]:
         lake = self.lake.for_one_table()
         counts = dict.fromkeys((table.name for table in tables), 0)
-        for days in self._missing(tables[-1]):
+        for days in ranges:
             for name, count in make(lake, tables, days).items():
                 counts[name] += count
         return counts
+
+    def _build_declared(self, plans: Sequence[StatePlan], make: MakeRange) -> dict[str, int]:
+        """The night's own day goes on from a state; the days before that are missing are made in bulk."""
+        tables, (tonight, _) = [plan.features for plan in plans], scoring_day(self.run)
+        before = [
+            (first, min(last, tonight - timedelta(days=1))) for first, last in self._missing(tables[-1])
+        ]
+        counts = self._build_days(tables, make, [days for days in before if days[0] <= days[1]])
+        night = NightlyFeatures(self.run, self.lake.for_one_table(), plans, self.digest)
+        return counts | {name: counts.get(name, 0) + count for name, count in night.build(tonight).items()}
 
     def _levels(self, lake: Lake) -> DataFrame:
         return item_levels(lake.read(self.spark, ITEMS))

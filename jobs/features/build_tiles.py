@@ -103,13 +103,13 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
             counts[table.name] += count
         firsts.unpersist()
     if declared_types(run.scenario):
-        counts["event_days"] = _build_event_days(run, lake)
+        counts["event_days"] = build_event_days(run, lake)
     return counts
 
 
-def _build_event_days(run: Run, lake: Lake) -> int:
+def build_event_days(run: Run, lake: Lake) -> int:
     table, count = event_days(run.scenario), 0
-    digest = tiles_digest(run.scenario)
+    digest = f"{tiles_digest(run.scenario)}-{table.files_per_day}"
     for days in days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
         events = lake.read(start_spark(run.runtime), EVENTS, days)
         count += lake.replace_days(make_event_days(events, run.scenario), table, days, digest)

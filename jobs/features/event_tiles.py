@@ -4,6 +4,7 @@ Holds only the event types and columns that the scenario declares, in integers: 
 """
 
 from collections.abc import Sequence
+from math import lcm
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
@@ -42,6 +43,8 @@ def event_days(config: ScenarioConfig) -> Table:
         ds_is="event day",
         key=("user_id", "item_id", "event_type"),
         columns=tuple(columns),
+        # A file is of one anchor slot and one file of features: the work of one task (build_declared.py).
+        files_per_day=lcm(config.examples.anchor_every_days, config.features.user_files_per_day),
     )
 
 

@@ -16,7 +16,7 @@ from jobs.features.plans import LEVELS
 from jobs.lake.columns import Table
 from jobs.lake.data_files import Finish
 
-_PARENTS = (*[f"{level}_id" for level in LEVELS], "brand")
+PARENTS = (*[f"{level}_id" for level in LEVELS], "brand")
 
 
 def share_finisher(config: FeaturesConfig, entity: Entity, table: Table) -> Finish | None:
@@ -31,7 +31,7 @@ def share_finisher(config: FeaturesConfig, entity: Entity, table: Table) -> Fini
     }
     if not shares:
         return None
-    replaced = ", ".join(f"{_share(name, within)} AS {name}" for name, within in shares.items())
+    replaced = ", ".join(f"{share_sql(name, within)} AS {name}" for name, within in shares.items())
     query = f"SELECT {', '.join(table.column_names)} FROM (SELECT * REPLACE ({replaced}) FROM day_row)"
     query += f" ORDER BY {', '.join(table.key)}"
 
@@ -43,15 +43,18 @@ def share_finisher(config: FeaturesConfig, entity: Entity, table: Table) -> Fini
     return finish
 
 
-def _share(name: str, within: tuple[str, ...]) -> str:
-    """Counts are whole numbers: their sum does not depend on the order of rows."""
+def share_sql(count: str, within: tuple[str, ...]) -> str:
+    """The share of a row's count in the rows that are equal in `within`.
+
+    Counts are whole numbers: their sum does not depend on the order of rows.
+    """
     by = f"PARTITION BY {', '.join(within)}" if within else ""
     known = " AND ".join(f"{column} IS NOT NULL" for column in within) or "true"
-    return f"CASE WHEN {known} THEN {name} / nullif(sum({name}) OVER ({by}), 0) END"
+    return f"CASE WHEN {known} THEN {count} / nullif(sum({count}) OVER ({by}), 0) END"
 
 
 def add_parents(rows: DataFrame, levels: DataFrame, entity: Entity) -> DataFrame:
     """Adds to rows of items what each is a part of: its categories and its brand."""
     if entity != "item":
         return rows
-    return rows.join(F.broadcast(levels.select("item_id", *_PARENTS)), "item_id", "left")
+    return rows.join(F.broadcast(levels.select("item_id", *PARENTS)), "item_id", "left")

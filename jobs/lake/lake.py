@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -27,6 +27,7 @@ from pyiceberg.expressions import (
     BooleanExpression,
     EqualTo,
     GreaterThanOrEqual,
+    LessThan,
     LessThanOrEqual,
 )
 from pyiceberg.manifest import DataFile as IcebergFile
@@ -200,6 +201,14 @@ class Lake:
             if left != ranges:
                 with loaded.transaction() as transaction:
                     transaction.set_properties({BUILT: json.dumps({**record, "days": _as_text(left)})})
+
+    def drop_days_before(self, table: Table, day: date) -> None:
+        """Removes the rows of all days before `day`, and forgets that these were built."""
+        self.forget_days(table, [(date.min, day - timedelta(days=1))])
+        with self._one_writer(table):
+            loaded, older = self.load(table), LessThan(term="ds", value=day.isoformat())
+            if _may_hold(loaded, older):
+                loaded.delete(older, snapshot_properties=self._summary())
 
     def append(self, table: Table, rows: Sequence[Mapping[str, Any]], replacing: Mapping[str, str]) -> None:
         """Adds records of a run to a small table, in place of those whose columns equal `replacing`."""

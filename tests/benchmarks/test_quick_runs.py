@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +47,20 @@ def test_training_steps_are_compared_with_the_faster_rival() -> None:
             results[name]["ours"] / results[name]["rival"], rel=0.02
         )
         assert 0 < results[f"{name} memory"]["cost_ratio"] < 2
+
+
+@pytest.mark.slow
+def test_features_of_a_night_equal_those_of_the_rescans(tmp_path: Path) -> None:
+    """The benchmark itself compares the rows, and ends with an error where they differ."""
+    results = {result["name"]: result for result in run_quickly("features", "--work-dir", str(tmp_path))}
+
+    assert list(results) == [
+        "night / rescan user",
+        "night / rescan item",
+        "night / rescan user x category",
+        "features / duckdb",
+        "90d / 7d",
+    ]
+    assert all(result["unit"] == "ms" for result in results.values())
+    one = results["night / rescan user"]
+    assert one["ratio"] == pytest.approx(one["rival"] / one["ours"], rel=0.01)

@@ -11,6 +11,8 @@ from pyspark.sql import SparkSession
 from jobs.all_tables import tables_by_stage
 from jobs.candidates.tables import CANDIDATE_RECALL
 from jobs.examples.tables import VOCABULARIES, examples
+from jobs.features.anchors import scoring_day
+from jobs.features.declared_states import state_tables
 from jobs.lake.catalog import REPOSITORY
 from jobs.nightly import BULK_STAGES, load_stage, run_night
 from jobs.recommend.tables import RECOMMENDATIONS
@@ -31,8 +33,9 @@ def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.T
                 load_stage(stage)(run, run.lake(stage))
         stages = tables_by_stage(run.scenario)
         tables = [table for stage in BULK_STAGES[1:] for table in stages[stage]]
-        of_night = {VOCABULARIES.name: (days[-1], days[-1])}
-        return {table.name: run.lake().read_arrow(table, of_night.get(table.name)) for table in tables}
+        kept = {table.name: scoring_day(run) for table in state_tables(run.scenario)}  # the older ones go
+        kept |= {VOCABULARIES.name: (days[-1], days[-1])}
+        return {table.name: run.lake().read_arrow(table, kept.get(table.name)) for table in tables}
 
 
 def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(

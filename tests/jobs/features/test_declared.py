@@ -107,7 +107,7 @@ def frame(spark: SparkSession, events: list[Event]) -> DataFrame:
     return spark.createDataFrame(pa.Table.from_pylist([dict(e) for e in events], EVENTS.arrow_schema()))
 
 
-def levels_of(spark: SparkSession, events: list[Event]) -> DataFrame:
+def catalogue(events: list[Event]) -> pa.Table:
     """The catalogue of all cases: their items, and one that is cheaper than i0, one dearer than i2."""
     cases = {event["user_id"].split("-")[0] for event in events}
     prices = {"i0": 500, "i1": 70, "i2": 500, "i3": None, "cheap": 499, "dear": 501}
@@ -123,7 +123,11 @@ def levels_of(spark: SparkSession, events: list[Event]) -> DataFrame:
         for case in sorted(cases)
         for suffix, price in prices.items()
     ]
-    return item_levels(spark.createDataFrame(pa.Table.from_pylist(rows, ITEMS.arrow_schema())))
+    return pa.Table.from_pylist(rows, ITEMS.arrow_schema())
+
+
+def levels_of(spark: SparkSession, events: list[Event]) -> DataFrame:
+    return item_levels(spark.createDataFrame(catalogue(events)))
 
 
 def rows_by_key(features: pa.Table, entity: Entity, key: tuple[str, ...]) -> dict[tuple[str, ...], list[Any]]:

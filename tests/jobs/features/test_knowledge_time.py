@@ -59,7 +59,7 @@ def test_features_are_made_from_what_had_been_learned_by_the_night(
     rows = frame(spark, events).select(columns)
     scenario, day = scenario_with(CONFIG), DAYS[night + 1]
 
-    kept = select_events(drop_duplicates(judge(rows, scenario.logs, DAYS[night])))
+    kept = select_events(drop_duplicates(judge(rows, scenario.logs, DAYS[night]), are_few=False))
     tiles = make_event_days(kept, scenario)
     placed = place_events(tiles, levels_of(spark, events), 1, 1).toArrow()
 

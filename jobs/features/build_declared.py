@@ -1,0 +1,103 @@
+"""event_days -> the declared features as of one day, from the state of the day before and a few days' tiles.
+
+Each task reads its users' files of the state and of the tiles, and writes those of the new state and of the
+features (jobs/features/declared_states.py). Without a state to go on from, all tiles of the horizon are read.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pyiceberg.expressions import In
+
+from jobs.features.declared_states import TILES_WITH_CATEGORIES, StatePlan
+from jobs.features.event_tiles import declared_types, event_days
+from jobs.lake.data_files import place_of
+from jobs.lake.day_tasks import Input, open_day, plan_tasks
+from jobs.lake.days import DayRange
+from jobs.lake.files import Batches, MadeRows, Make, write_made
+from jobs.lake.lake import Lake
+from jobs.lake.spark import start_spark
+from jobs.logs.tables import ITEMS
+from jobs.stage import Run
+
+_EPOCH = date(1970, 1, 1)
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class NightlyFeatures:
+    """The declared features of some entities as of one day, made together: of users, or of one other."""
+
+    run: Run
+    lake: Lake
+    plans: Sequence[StatePlan]
+    digest: str
+
+    def build(self, day: date) -> dict[str, int]:
+        """Replaces states and features as of `day`; the features come last and say that it is built."""
+        digest, yesterday = self._state_digest(), day - _DAY
+        chained = all(_holds(self.lake.built_days(plan.state, digest), yesterday) for plan in self.plans)
+        inputs = self._inputs(day, chained)
+        num_tasks = self.plans[0].state.files_per_day
+        tasks = plan_tasks(start_spark(self.run.runtime), self.lake, inputs, (day, day), num_tasks)
+        states = {plan.state.name: plan.state for plan in self.plans}
+        tables = states | {plan.features.name: plan.features for plan in self.plans}
+        places = {name: place_of(table, self.lake.load(table).location()) for name, table in tables.items()}
+        files = write_made(tasks, self._make(inputs, chained), places)
+        for name, table in tables.items():
+            self.lake.commit(table, (day, day), files[name], digest if name in states else self.digest)
+        for table in states.values():
+            self.lake.drop_days_before(table, yesterday)
+        return {name: sum(file.row_count for file in files[name]) for name in tables}
+
+    def _state_digest(self) -> str:
+        """States count events by the categories that items have had: another catalogue, another state."""
+        types = "-".join(declared_types(self.run.scenario))
+        return f"{self.digest}-{types}-{self.lake.snapshot_id(ITEMS)}"
+
+    def _inputs(self, day: date, chained: bool) -> list[Input]:
+        tiles, first_day = event_days(self.run.scenario), self.run.scenario.logs.first_day
+        days = {of for plan in self.plans for of in plan.tile_days(day, first_day, chained)}
+        wanted = In(term="ds", literals={str(of) for of in days})
+        files = self.lake.files(tiles, (min(days), max(days)), where=wanted)
+        of_users = "user_id" in self.plans[0].state.key
+        inputs = [
+            Input(tiles, "event_tile", files=files, bucketed=of_users),
+            Input(ITEMS, "catalogue", days=(first_day, first_day)),
+        ]
+        if chained:
+            inputs += [Input(plan.state, plan.state.name, -1, -1, bucketed=of_users) for plan in self.plans]
+        return inputs
+
+    def _make(self, inputs: Sequence[Input], chained: bool) -> Make:
+        """What a task does: the rows of each state, and the features of those who are anchored."""
+        schemas = {item.view: item.table.arrow_schema() for item in inputs}
+        plans, every_days = self.plans, self.run.scenario.examples.anchor_every_days
+
+        def is_anchored(day: date, bucket: int) -> bool:
+            return (day - _EPOCH).days % every_days == bucket % every_days
+
+        def run(batches: Batches) -> Iterator[MadeRows]:
+            for task in (task for batch in batches for task in batch.to_pylist()):
+                day, bucket = task["day"], task["bucket"]
+                with open_day(json.loads(task["paths"]), schemas) as database:
+                    database.execute(TILES_WITH_CATEGORIES)
+                    for plan in plans:
+                        table = plan.features
+                        database.execute(plan.group_query(chained), {"day": day})
+                        made = database.sql(plan.state_query, params={"day": day}).to_arrow_table()
+                        yield plan.state.name, day, bucket, made
+                        if (
+                            "user_id" not in table.key
+                            or (day - _EPOCH).days % every_days == bucket % every_days
+                        ):
+                            made = database.sql(plan.feature_query, params={"day": day}).to_arrow_table()
+                            yield table.name, day, bucket % table.files_per_day, made
+
+        return run
+
+
+def _holds(ranges: Sequence[DayRange], day: date) -> bool:
+    return any(first <= day <= last for first, last in ranges)

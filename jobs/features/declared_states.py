@@ -1,0 +1,235 @@
+"""What is kept of an entity from night to night, so that its windows need no old tiles again.
+
+A state as of a day holds the aggregates over tiles that the SQL of declared features is made of. The next
+day's is made of it, of the tile of the day between and of the tiles of the days that leave a window: an
+integer sum can be taken back, and what was newest is older than the window or still the newest. What cannot
+be taken back, like the least value in a window, comes from the tiles of its window
+(docs/decisions/0015-declared-states.md).
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from jobs.config import ScenarioConfig
+from jobs.features.categories import ITEM_LEVELS_SQL
+from jobs.features.config import Entity
+from jobs.features.declared import DeclaredColumn, declared_columns, horizon_days
+from jobs.features.event_tiles import event_days
+from jobs.features.plans import LEVELS, USER_LEVELS
+from jobs.features.shares import PARENTS, share_sql
+from jobs.features.tables import declared_tables
+from jobs.lake.columns import Column, Table
+from jobs.lake.days import days_between
+
+_AGGREGATE = re.compile(
+    r"(?P<call>(?:sum|count|min|max)\([^()]+\)) FILTER \(WHERE (?P<events>event_type IN \([^()]*\))"
+    r"(?: AND ds >= \$day - (?P<window>\d+))?(?P<known> AND \w+_count > 0)?\)"
+)
+_ANYTHING = "true"
+
+TILES_WITH_CATEGORIES = (
+    f"CREATE TEMP VIEW item_level AS {ITEM_LEVELS_SQL};"
+    "CREATE TEMP VIEW tile AS SELECT * FROM event_tile LEFT JOIN item_level USING (item_id)"
+)
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """`call` over the tiles of the last `window` days (None: of all before) for which `condition` holds."""
+
+    call: str
+    condition: str
+    window: int | None
+
+    @property
+    def name(self) -> str:
+        measure = {"max(ds)": "last_day", "min(ds)": "first_day", "count(DISTINCT ds)": "day_count"}
+        name = measure.get(self.call) or re.sub(r"\w+\(|\)", "", self.call)
+        if self.is_newest:
+            name = self.call.split("'value': ")[1].rstrip("})")
+        events = "_or_".join(re.findall(r"'(\w+)'", self.condition)) or "any_event"
+        valued = re.search(r"AND (\w+)_count > 0", self.condition)
+        with_value = f"_with_{valued[1]}" if valued and not self.is_newest else ""
+        return f"{name}_{events}{with_value}" + (f"_{self.window}d" if self.window else "")
+
+    @property
+    def is_newest(self) -> bool:
+        return self.call.startswith("max({")
+
+    @property
+    def is_sum(self) -> bool:
+        return self.call.startswith("sum(")
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether the value as of a day follows from that of the day before and from whole days' tiles."""
+        return self.is_sum or self.is_newest or self.call == "max(ds)" or self.window is None
+
+    @property
+    def newest_day(self) -> "Aggregate":
+        return Aggregate("max(ds)", self.condition, self.window)
+
+    @property
+    def column(self) -> Column:
+        when = f"in the {self.window} days before" if self.window else "in all days before"
+        kind = "date" if self.call in {"max(ds)", "min(ds)"} else "long"
+        return Column(self.name, kind, f"{self.call} of the tiles {when} where {self.condition}")
+
+    def over(self, days: str) -> str:
+        """The value over the tiles of some days."""
+        value = f"{self.call} FILTER (WHERE {self.condition} AND {days})"
+        if self.is_newest:
+            return f"({value}).value"
+        return f"coalesce({value}, 0)::BIGINT" if self.is_sum else value
+
+    @property
+    def from_tiles(self) -> str:
+        return self.over(f"ds >= $day - {self.window}" if self.window else "ds < $day")
+
+    @property
+    def from_state(self) -> str:
+        """The same from the state of the day before, the newest tile and the one that leaves the window."""
+        kept, new = f"any_value({self.name})", self.over("ds = $day - 1")
+        if self.is_sum:
+            gone = f" - {self.over(f'ds = $day - 1 - {self.window}')}" if self.window else ""
+            return f"coalesce({kept}, 0) + {new}{gone}"
+        if self.call == "count(DISTINCT ds)":
+            return f"coalesce({kept}, 0) + {new}"
+        if self.call == "max(ds)" or self.is_newest:
+            day = self.newest_day
+            is_new = f"{day.over('ds = $day - 1')} IS NOT NULL"
+            in_window = f"any_value({day.name}) >= $day - {self.window}" if self.window else _ANYTHING
+            return f"CASE WHEN {is_new} THEN {new} WHEN {in_window} THEN {kept} END"
+        return f"{'least' if self.call.startswith('min') else 'greatest'}({kept}, {new})"
+
+
+@dataclass(frozen=True)
+class StatePlan:
+    """The state of an entity, and its features: from the state, or, in `from_tiles`, from their own tiles."""
+
+    entity: Entity
+    features: Table
+    state: Table
+    aggregates: tuple[Aggregate, ...]
+    columns: tuple[tuple[str, str], ...]
+    from_tiles: tuple[DeclaredColumn, ...]
+    top: int
+    horizon: int | None
+
+    def group_query(self, chained: bool) -> str:
+        """SQL that makes `grouped`, the state as of $day with the columns that have no state."""
+        keys = ", ".join(self.features.key)
+        made = [f"{one.from_state if chained else one.from_tiles} AS {one.name}" for one in self.aggregates]
+        made += [f"{column.sql} AS {column.column.name}" for column in self.from_tiles]
+        before = f" UNION ALL BY NAME SELECT * EXCLUDE (ds) FROM {self.state.name}" if chained else ""
+        rows = f"SELECT * FROM ({rows_of(self.features)}){before}"
+        grouped = f"SELECT {keys}, {', '.join(made)} FROM ({rows}) GROUP BY {keys}"
+        alive = f"SELECT * FROM ({grouped}) WHERE {any_event(self.horizon).name} > 0"
+        return f"CREATE OR REPLACE TEMP TABLE grouped AS {alive} ORDER BY {keys}"
+
+    @property
+    def state_query(self) -> str:
+        return f"SELECT $day AS ds, {', '.join(self.state.column_names[1:])} FROM grouped"
+
+    @property
+    def feature_query(self) -> str:
+        columns = [*self.features.key, *[f"{sql} AS {name}" for name, sql in self.columns]]
+        if self.entity == "user_item":
+            events = any_event(self.horizon)
+            newest_first = f"{events.newest_day.name} DESC, {events.name} DESC, item_id"
+            rank = f"row_number() OVER (PARTITION BY user_id ORDER BY {newest_first})"
+            columns.append(f"{rank} AS user_item_event_rank")
+        query = f"SELECT $day AS ds, {', '.join(columns)} FROM grouped{self._parents}"
+        if self.top:
+            query = f"SELECT * FROM ({query}) WHERE user_item_event_rank <= {self.top}"
+        return f"{query} ORDER BY {', '.join(self.features.key)}" if " OVER (" in query else query
+
+    @property
+    def _parents(self) -> str:
+        """What an item is a part of, for its shares."""
+        if self.entity != "item":
+            return ""
+        return f" LEFT JOIN (SELECT item_id, {', '.join(PARENTS)} FROM item_level) USING (item_id)"
+
+    def tile_days(self, day: date, first_day: date, chained: bool) -> set[date]:
+        """The days whose tiles the state and the features as of a day are made of."""
+        last = day - timedelta(days=1)
+        oldest = max(first_day, day - timedelta(days=self.horizon)) if self.horizon else first_day
+        if not chained:
+            return set(days_between(oldest, last))
+        leaving = {last - timedelta(days=one.window) for one in self.aggregates if one.is_sum and one.window}
+        days = {last} | {left for left in leaving if left >= first_day}
+        for column in self.from_tiles:
+            window = max(map(int, re.findall(r"\d+", column.window)), default=0)
+            since = max(oldest, day - timedelta(days=window)) if window else oldest
+            days |= set(days_between(since, last))
+        return days
+
+
+def any_event(horizon: int | None) -> Aggregate:
+    """An entity has a row as long as this is above 0."""
+    return Aggregate("sum(event_count)", _ANYTHING, horizon)
+
+
+def rows_of(table: Table) -> str:
+    """The tiles that belong to rows of an entity's table, with its key."""
+    if "category_id" in table.key:
+        levels = USER_LEVELS if "user_id" in table.key else LEVELS
+        return " UNION ALL ".join(
+            f"SELECT * REPLACE ({level}_id AS category_id), '{level}' AS level FROM tile"
+            f" WHERE {level}_id IS NOT NULL"
+            for level in levels
+        )
+    return "FROM tile WHERE " + " AND ".join(f"{name} IS NOT NULL" for name in table.key)
+
+
+def state_plans(scenario: ScenarioConfig, of_users: bool) -> list[StatePlan]:
+    """One plan for each entity with declared features."""
+    tables = declared_tables(scenario.features, of_users)
+    return [_plan(scenario, entity, table) for entity, table in tables.items()]
+
+
+def state_tables(scenario: ScenarioConfig) -> tuple[Table, ...]:
+    return tuple(plan.state for of_users in (True, False) for plan in state_plans(scenario, of_users))
+
+
+def _plan(scenario: ScenarioConfig, entity: Entity, features: Table) -> StatePlan:
+    horizon = horizon_days(scenario.features)
+    found = [any_event(horizon)]
+    if entity == "user_item":
+        found.append(any_event(horizon).newest_day)
+    columns, from_tiles = [], []
+    for column in declared_columns(scenario.features, entity):
+        used = [_aggregate(match) for match in _AGGREGATE.finditer(column.sql)]
+        sql = _AGGREGATE.sub(_kept, column.sql)
+        is_kept = all(one.can_be_kept for one in used) and " FILTER " not in sql
+        value = sql if is_kept else column.column.name
+        within = column.share_within
+        columns.append((column.column.name, value if within is None else share_sql(value, within)))
+        if is_kept:
+            found += [part for one in used for part in ([one.newest_day, one] if one.is_newest else [one])]
+        else:
+            from_tiles.append(column)
+    aggregates = tuple(dict.fromkeys(found))
+    state = Table(
+        name=f"{entity}_event_states",
+        meaning="What declared features are made of, for all that had a declared event before.",
+        ds_is="as-of day; the two newest are kept",
+        key=features.key,
+        columns=(*features.columns[: len(features.key)], *[one.column for one in aggregates]),
+        files_per_day=event_days(scenario).files_per_day if "user_id" in features.key else 1,
+    )
+    top = scenario.candidates.acted_on if entity == "user_item" else 0
+    return StatePlan(entity, features, state, aggregates, tuple(columns), tuple(from_tiles), top, horizon)
+
+
+def _aggregate(found: re.Match[str]) -> Aggregate:
+    condition = found["events"] + (found["known"] or "")
+    return Aggregate(found["call"], condition, int(found["window"]) if found["window"] else None)
+
+
+def _kept(found: re.Match[str]) -> str:
+    """A column of the state in place of an aggregate over tiles."""
+    one = _aggregate(found)
+    return f"{{'value': {one.name}}}" if one.is_newest else one.name

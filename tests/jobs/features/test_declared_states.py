@@ -1,0 +1,104 @@
+"""A night that goes on from yesterday's state gives what all tiles give, bit for bit."""
+
+from datetime import date, timedelta
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from jobs.config import ScenarioConfig
+from jobs.features.config import DeclaredFeature
+from jobs.features.declared_states import TILES_WITH_CATEGORIES, StatePlan, rows_of, state_plans
+from jobs.features.declared_windows import declared_query, features_as_of
+from jobs.features.event_tiles import make_event_days
+from jobs.features.shares import PARENTS, share_finisher
+from jobs.lake.days import days_between
+from tests.jobs.features.test_declared import (
+    CONFIG,
+    DAYS,
+    FIRST_DAY,
+    NUM_DAYS,
+    catalogue,
+    frame,
+    random_log,
+    scenario_with,
+)
+
+HALF = tuple(one for number, one in enumerate(CONFIG.declared) if number % 4 in {0, 3})  # of all measures
+WINDOWED = tuple(one for one in HALF if one.windows_days)
+
+
+class Nights:
+    """Both ways to make one entity's tables as of a day, from the same tiles."""
+
+    def __init__(self, scenario: ScenarioConfig, plan: StatePlan, tiles: pa.Table, items: pa.Table) -> None:
+        self.config, self.plan, self.tiles, self.items = scenario.features, plan, tiles, items
+
+    def night(self, day: date, state: pa.Table | None) -> tuple[pa.Table, pa.Table]:
+        """State and features as of a day, from the state of the day before, or from all tiles."""
+        chained = state is not None
+        with self._database(self.plan.tile_days(day, FIRST_DAY, chained)) as database:
+            if chained:
+                database.register(self.plan.state.name, state)
+            database.execute(self.plan.group_query(chained), {"day": day})
+            queries = (self.plan.state_query, self.plan.feature_query)
+            made, features = (database.sql(query, params={"day": day}).to_arrow_table() for query in queries)
+            return made, features
+
+    def bulk(self, day: date) -> pa.Table:
+        of_users = "user_id" in self.plan.features.key
+        with self._database(set(days_between(FIRST_DAY, day))) as database:
+            rows = "SELECT * EXCLUDE (category_id) FROM tile" if of_users else rows_of(self.plan.features)
+            tiles = database.sql(f"SELECT * FROM ({rows})").to_arrow_table()
+        entity, table = self.plan.entity, self.plan.features
+        query = declared_query(self.config, entity, table, self.plan.top)
+        ((_, _, features),) = features_as_of(tiles, {"": query}, [day])
+        finish = share_finisher(self.config, entity, table)
+        return finish(self._with_parents(features)) if finish else features
+
+    def _with_parents(self, features: pa.Table) -> pa.Table:
+        if self.plan.entity != "item":
+            return features
+        with self._database(set()) as database:
+            database.register("counted", features)
+            levels = f"SELECT item_id, {', '.join(PARENTS)} FROM item_level"
+            query = f"SELECT * FROM counted LEFT JOIN ({levels}) USING (item_id)"
+            return database.sql(query).to_arrow_table()
+
+    def _database(self, days: set[date]) -> duckdb.DuckDBPyConnection:
+        database = duckdb.connect(config={"threads": 1})
+        database.register("event_tile", self.tiles.filter(pc.is_in(self.tiles["ds"], pa.array(sorted(days)))))
+        database.register("catalogue", self.items)
+        database.execute(TILES_WITH_CATEGORIES)
+        return database
+
+
+@pytest.mark.parametrize("declared", [HALF, WINDOWED], ids=["all days before", "windows"])
+@settings(max_examples=1, deadline=None, database=None)
+@given(first_case=st.integers(0, 10**6))
+def test_nights_from_states_equal_nights_from_all_tiles_on_300_logs(
+    spark: SparkSession, declared: tuple[DeclaredFeature, ...], first_case: int
+) -> None:
+    """Two days have no event at all; the first state has none to go on from."""
+    events = [event for case in range(first_case, first_case + 300) for event in random_log(case)]
+    events = [event for event in events if event["ds"] not in {DAYS[3], DAYS[6]}]
+    scenario = scenario_with(CONFIG.model_copy(update={"declared": declared}))
+    tiles = make_event_days(frame(spark, events), scenario).toArrow()
+    items = catalogue(events)
+    last_day = DAYS[NUM_DAYS] + timedelta(
+        days=0 if declared is HALF else 7
+    )  # all is out of the longest window
+
+    for plan in [plan for of_users in (True, False) for plan in state_plans(scenario, of_users)]:
+        nights, state = Nights(scenario, plan, tiles, items), None
+        for day in days_between(DAYS[2], last_day):
+            state, features = nights.night(day, state)
+            if day in {DAYS[5], DAYS[8], last_day}:
+                assert state.equals(nights.night(day, None)[0]), (plan.entity, day)
+                assert features.equals(nights.bulk(day)), (plan.entity, day)
+        assert state is not None
+        assert bool(state.num_rows) == (declared is HALF)
