@@ -8,14 +8,17 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import cast
 
+import duckdb
 from pyiceberg.expressions import In
+from pyspark import TaskContext
 
 from jobs.features.declared_states import TILES_WITH_CATEGORIES, StatePlan
 from jobs.features.event_tiles import declared_types, event_days
+from jobs.features.user_windows import BATCH_ROWS, whole_users
 from jobs.lake.data_files import place_of
 from jobs.lake.day_tasks import Input, open_day, plan_tasks
-from jobs.lake.days import DayRange
 from jobs.lake.files import Batches, MadeRows, Make, write_made
 from jobs.lake.lake import Lake
 from jobs.lake.spark import start_spark
@@ -37,8 +40,8 @@ class NightlyFeatures:
 
     def build(self, day: date) -> dict[str, int]:
         """Replaces states and features as of `day`; the features come last and say that it is built."""
-        digest, yesterday = self._state_digest(), day - _DAY
-        chained = all(_holds(self.lake.built_days(plan.state, digest), yesterday) for plan in self.plans)
+        digest, yesterday = state_digest(self.run, self.lake, self.digest), day - _DAY
+        chained = all(self.lake.has_built(plan.state, yesterday, digest) for plan in self.plans)
         inputs = self._inputs(day, chained)
         num_tasks = self.plans[0].state.files_per_day
         tasks = plan_tasks(start_spark(self.run.runtime), self.lake, inputs, (day, day), num_tasks)
@@ -51,11 +54,6 @@ class NightlyFeatures:
         for table in states.values():
             self.lake.drop_days_before(table, yesterday)
         return {name: sum(file.row_count for file in files[name]) for name in tables}
-
-    def _state_digest(self) -> str:
-        """States count events by the categories that items have had: another catalogue, another state."""
-        types = "-".join(declared_types(self.run.scenario))
-        return f"{self.digest}-{types}-{self.lake.snapshot_id(ITEMS)}"
 
     def _inputs(self, day: date, chained: bool) -> list[Input]:
         tiles, first_day = event_days(self.run.scenario), self.run.scenario.logs.first_day
@@ -99,5 +97,20 @@ class NightlyFeatures:
         return run
 
 
-def _holds(ranges: Sequence[DayRange], day: date) -> bool:
-    return any(first <= day <= last for first, last in ranges)
+def state_digest(run: Run, lake: Lake, digest: str) -> str:
+    """States count events by the categories that items have had: another catalogue, another state."""
+    return f"{digest}-{'-'.join(declared_types(run.scenario))}-{lake.snapshot_id(ITEMS)}"
+
+
+def features_of_all(plan: StatePlan, day: date) -> Make:
+    """Makes the features of all users from the rows of their state as of `day`, placed by bucket of users."""
+
+    def make(batches: Batches) -> Iterator[MadeRows]:
+        bucket = cast(TaskContext, TaskContext.get()).partitionId()
+        for rows in whole_users(batches, BATCH_ROWS):
+            with duckdb.connect(config={"threads": 1}) as database:
+                database.register("grouped", rows)
+                made = database.sql(plan.feature_query, params={"day": day}).to_arrow_table()
+            yield plan.features.name, day, bucket, made
+
+    return make

@@ -64,7 +64,10 @@ class Aggregate:
     @property
     def can_be_kept(self) -> bool:
         """Whether the value as of a day follows from that of the day before and from whole days' tiles."""
-        return self.is_sum or self.is_newest or self.call == "max(ds)" or self.window is None
+        if self.is_newest or re.fullmatch(r"sum\(\w+\)|max\(ds\)", self.call):
+            return True
+        in_all = r"(?:min|max)\(\w+\)|count\(DISTINCT ds\)"
+        return self.window is None and re.fullmatch(in_all, self.call) is not None
 
     @property
     def newest_day(self) -> "Aggregate":

@@ -153,6 +153,9 @@ class Lake:
             return []
         return [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in built["days"]]
 
+    def has_built(self, table: Table, day: date, config_digest: str) -> bool:
+        return any(first <= day <= last for first, last in self.built_days(table, config_digest))
+
     # ---- writing
 
     def replace_days(

@@ -1,6 +1,6 @@
 """Tonight's users in parts -> their shelves and profiles: the heavy half of the recommend stage.
 
-The features of all users as of tomorrow are made from the tiles and laid down in parts of users; then one
+The features of all users as of tomorrow are laid down in parts of users, from tiles or states; then one
 task per part proposes candidates, joins features, scores them and keeps the best. No table of users x
 candidates is written, and features and candidates come from the code that made the examples.
 """
@@ -19,9 +19,11 @@ from jobs.candidates.channels import add_anchored, add_day_items, propose
 from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
 from jobs.examples.interest import category_query
-from jobs.features.build_features import make_user_features
+from jobs.features.build_declared import features_of_all, state_digest
+from jobs.features.build_features import features_digest, make_user_features
 from jobs.features.categories import item_levels
 from jobs.features.co_purchases import add_co_purchased
+from jobs.features.declared_states import StatePlan, state_plans
 from jobs.features.declared_windows import declared_history, declared_windows, place_events
 from jobs.features.event_tiles import event_days
 from jobs.features.pair_windows import pair_windows, place_users
@@ -78,7 +80,7 @@ class ServingFeatures:
     """
 
     def __init__(self, run: Run, lake: Lake, spark: SparkSession) -> None:
-        self.config, self.lake, self.spark = run.scenario, lake, spark
+        self.run, self.config, self.lake, self.spark = run, run.scenario, lake, spark
         self.num_parts = self.config.recommend.user_parts
         self.as_of = run.date + timedelta(days=TODAY_TO_TOMORROW)
         self.history = (self.config.logs.first_day, run.date)
@@ -112,16 +114,26 @@ class ServingFeatures:
         return {users.name: write_files(rows, users, location, self.num_parts)}
 
     def _write_events(self) -> dict[str, list[DataFile]]:
-        """The declared features, where there are any."""
+        """The declared features, where there are any: from tonight's states, if these hold all of them."""
         features, as_of = self.config.features, (self.as_of, self.as_of)
-        declared = declared_tables(features, of_users=True)
-        if not declared:
-            return {}
+        declared = state_plans(self.config, of_users=True)
+        digest = state_digest(self.run, self.lake, features_digest(self.run))
+        if not any(plan.from_tiles for plan in declared) and all(
+            self.lake.has_built(plan.state, self.as_of, digest) for plan in declared
+        ):
+            written = [self._write_from_state(plan) for plan in declared]
+            return {name: files for of_table in written for name, files in of_table.items()}
         history = declared_history(features, self.history[0], as_of)
         tiles = self.lake.read(self.spark, event_days(self.config), history)
         placed = place_events(tiles, self._levels(), every_days=1, num_buckets=self.num_parts)
         make = declared_windows(features, as_of, 1, self.num_parts, self.config.candidates.acted_on)
-        return write_made(placed, make, self._places(*(f"{entity}_event" for entity in declared)))
+        return write_made(placed, make, self._places(*(f"{plan.entity}_event" for plan in declared)))
+
+    def _write_from_state(self, plan: StatePlan) -> dict[str, list[DataFile]]:
+        rows = self.lake.read(self.spark, plan.state, (self.as_of, self.as_of))
+        part = F.pmod(F.xxhash64("user_id"), F.lit(self.num_parts)).cast("int")
+        placed = rows.repartitionById(self.num_parts, part).sortWithinPartitions(*plan.state.key)
+        return write_made(placed, features_of_all(plan, self.as_of), self._places(f"{plan.entity}_event"))
 
     def _levels(self) -> DataFrame:
         return item_levels(self.lake.read(self.spark, ITEMS))

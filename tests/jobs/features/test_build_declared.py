@@ -8,10 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig, load_runtime
-from jobs.features.build_declared import NightlyFeatures
+from jobs.features.build_declared import NightlyFeatures, features_of_all
+from jobs.features.categories import item_levels
 from jobs.features.declared_states import state_plans, state_tables
+from jobs.features.declared_windows import declared_query, features_as_of, place_events
 from jobs.features.event_tiles import event_days, make_event_days
 from jobs.features.tables import declared_tables
 from jobs.lake.days import days_between
@@ -139,3 +142,25 @@ def test_a_night_reads_the_newest_tile_and_those_that_leave_a_window(
         str(DAYS[7]),
         str(DAYS[8]),
     }
+
+
+def test_a_state_has_the_features_of_users_who_are_not_anchored(
+    spark: SparkSession, lake: Lake, run: Run
+) -> None:
+    events, day = [event for case in range(40) for event in random_log(case)], DAYS[8]
+    items = spark.createDataFrame(catalogue(events))
+    lake.replace_days(items, ITEMS, (FIRST_DAY, FIRST_DAY))
+    write_tiles(spark, run, lake, events, FIRST_DAY, DAYS[7])
+    tiles = place_events(lake.read(spark, event_days(run.scenario)), item_levels(items), 1, 1).toArrow()
+    build_night(run, lake, day)
+    served = replace(lake, scenario="served")
+
+    for plan in state_plans(run.scenario, of_users=True):
+        part = F.pmod(F.xxhash64("user_id"), F.lit(3)).cast("int")
+        states = lake.read(spark, plan.state, (day, day)).repartitionById(3, part)
+        make = features_of_all(plan, day)
+        served.replace_made(states.sortWithinPartitions(*plan.state.key), make, [plan.features], (day, day))
+        query = declared_query(CONFIG, plan.entity, plan.features)
+        ((_, _, expected),) = features_as_of(tiles, {"": query}, [day])
+
+        assert in_order(served.read_arrow(plan.features), plan.features.key).equals(expected)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from jobs.config import ScenarioConfig
-from jobs.features.config import DeclaredFeature
+from jobs.features.config import COUNTED, DeclaredFeature
 from jobs.features.declared_states import TILES_WITH_CATEGORIES, StatePlan, rows_of, state_plans
 from jobs.features.declared_windows import declared_query, features_as_of
 from jobs.features.event_tiles import make_event_days
@@ -20,6 +20,7 @@ from jobs.lake.days import days_between
 from tests.jobs.features.test_declared import (
     CONFIG,
     DAYS,
+    ENTITIES,
     FIRST_DAY,
     NUM_DAYS,
     catalogue,
@@ -29,6 +30,17 @@ from tests.jobs.features.test_declared import (
 )
 
 HALF = tuple(one for number, one in enumerate(CONFIG.declared) if number % 4 in {0, 3})  # of all measures
+OF_ALL_DAYS = tuple(
+    DeclaredFeature.model_validate({**one, "entity": entity, "events": ["cart", "rating"]})
+    for entity in ENTITIES
+    for one in (
+        {"measure": "min", "of": "value"},
+        {"measure": "max", "of": "rating"},
+        {"measure": "mean", "of": "rating"},
+        {"measure": "last", "of": "value"},
+        *[{"measure": "distinct_count", "of": of} for of in sorted(COUNTED[entity])],
+    )
+)
 WINDOWED = tuple(one for one in HALF if one.windows_days)
 
 
@@ -77,7 +89,7 @@ class Nights:
         return database
 
 
-@pytest.mark.parametrize("declared", [HALF, WINDOWED], ids=["all days before", "windows"])
+@pytest.mark.parametrize("declared", [HALF + OF_ALL_DAYS, WINDOWED], ids=["all days before", "windows"])
 @settings(max_examples=1, deadline=None, database=None)
 @given(first_case=st.integers(0, 10**6))
 def test_nights_from_states_equal_nights_from_all_tiles_on_300_logs(
@@ -90,7 +102,7 @@ def test_nights_from_states_equal_nights_from_all_tiles_on_300_logs(
     tiles = make_event_days(frame(spark, events), scenario).toArrow()
     items = catalogue(events)
     last_day = DAYS[NUM_DAYS] + timedelta(
-        days=0 if declared is HALF else 7
+        days=0 if declared is not WINDOWED else 7
     )  # all is out of the longest window
 
     for plan in [plan for of_users in (True, False) for plan in state_plans(scenario, of_users)]:
@@ -101,4 +113,4 @@ def test_nights_from_states_equal_nights_from_all_tiles_on_300_logs(
                 assert state.equals(nights.night(day, None)[0]), (plan.entity, day)
                 assert features.equals(nights.bulk(day)), (plan.entity, day)
         assert state is not None
-        assert bool(state.num_rows) == (declared is HALF)
+        assert bool(state.num_rows) == (declared is not WINDOWED)
