@@ -17,14 +17,15 @@ from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import duckdb
 
 from benchmarks.bench_venv import REPO
 from benchmarks.contestants import median_ratio, write_result
+from benchmarks.features_log import FULL, QUICK, make_log
 from benchmarks.features_rivals import KEYS, Rescan
-from jobs.config import FeaturesConfig, load_runtime, load_scenario
+from jobs.config import FeaturesConfig
 from jobs.features.anchors import scoring_day
 from jobs.features.build_declared import NightlyFeatures
 from jobs.features.build_tiles import build_event_days
@@ -33,27 +34,10 @@ from jobs.lake.columns import Table
 from jobs.lake.lake import Lake, local_path
 from jobs.lake.spark import run_together, start_spark
 from jobs.logs.config import EventType
-from jobs.logs.ingest_logs import ingest_logs
-from jobs.simulator.config import SimulationConfig
-from jobs.simulator.landing import MANIFEST
-from jobs.simulator.plan import plan_simulation
-from jobs.simulator.simulate_logs import simulate_logs
 from jobs.stage import Run
 
-FIRST_DAY = date(2024, 1, 1)
 WINDOWS = (7, 28, 91)
 NAMES = {"user": "user", "item": "item", "user_category": "user x category"}
-
-
-class LogSize(NamedTuple):
-    users: int
-    items: int
-    days: int
-    events: int
-
-
-FULL = LogSize(users=25_000, items=20_000, days=91, events=20_000_000)  # 16 events of a user in a category
-QUICK = LogSize(users=100, items=200, days=9, events=10_000)
 
 
 @dataclass(frozen=True)
@@ -108,27 +92,6 @@ def plan_night(run: Run, entities: Sequence[str], windows: Sequence[int]) -> Nig
     config = FeaturesConfig.model_validate(features)
     changed = replace(run, scenario=run.scenario.model_copy(update={"features": config}))
     return Night(changed, changed.lake("features"))
-
-
-def make_log(folder: Path, size: LogSize) -> Run:
-    """Simulates and ingests what is not there; the run of the log's last day."""
-    scenario = load_scenario("shop")
-    logs = scenario.logs.model_copy(update={"path": str(folder / "log"), "first_day": FIRST_DAY})
-    last_day = FIRST_DAY + timedelta(days=size.days - 1)
-    scenario = scenario.model_copy(update={"logs": logs})
-    run = Run(scenario, load_runtime(), last_day, "benchmark", folder / "home")
-    if not (folder / "log" / MANIFEST).exists():
-        settings = {
-            "first_day": FIRST_DAY, "seed": 1, "label_window_days": 7, "faults": {}, "format": "parquet",
-            "heavy_user_share": 0.0, "hot_item_share": 0.0,
-        }  # fmt: skip
-        config = SimulationConfig.model_validate(settings | size._asdict())
-        (folder / "log").mkdir(parents=True, exist_ok=True)
-        simulate_logs(start_spark(run.runtime), config, plan_simulation(config), folder / "log")
-    if not (folder / "ingested").exists():
-        ingest_logs(run, run.lake("ingest"))
-        (folder / "ingested").touch()
-    return run
 
 
 def measure(contestants: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:

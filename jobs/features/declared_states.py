@@ -24,7 +24,7 @@ from jobs.lake.days import days_between
 
 _AGGREGATE = re.compile(
     r"(?P<call>(?:sum|count|min|max)\([^()]+\)) FILTER \(WHERE (?P<events>event_type IN \([^()]*\))"
-    r"(?: AND ds >= \$day - (?P<window>\d+))?(?P<known> AND \w+_count > 0)?\)"
+    r"(?: AND ds >= \$day - (?P<window>\d+))?(?P<known> AND \w+_count > 0| AND \w+ IS NOT NULL)?\)"
 )
 _ANYTHING = "true"
 
@@ -45,11 +45,11 @@ class Aggregate:
     @property
     def name(self) -> str:
         measure = {"max(ds)": "last_day", "min(ds)": "first_day", "count(DISTINCT ds)": "day_count"}
-        name = measure.get(self.call) or re.sub(r"\w+\(|\)", "", self.call)
+        name = measure.get(self.call) or re.sub(r"\w+\(|\)", "", self.call).replace(" * ", "_x_")
         if self.is_newest:
             name = self.call.split("'value': ")[1].rstrip("})")
         events = "_or_".join(re.findall(r"'(\w+)'", self.condition)) or "any_event"
-        valued = re.search(r"AND (\w+)_count > 0", self.condition)
+        valued = re.search(r" AND (\w+?)(?:_count > 0| IS NOT NULL)", self.condition)
         with_value = f"_with_{valued[1]}" if valued and not self.is_newest else ""
         return f"{name}_{events}{with_value}" + (f"_{self.window}d" if self.window else "")
 
@@ -64,7 +64,7 @@ class Aggregate:
     @property
     def can_be_kept(self) -> bool:
         """Whether the value as of a day follows from that of the day before and from whole days' tiles."""
-        if self.is_newest or re.fullmatch(r"sum\(\w+\)|max\(ds\)", self.call):
+        if self.is_newest or re.fullmatch(r"sum\(\w+(?: \* \w+)?\)|max\(ds\)", self.call):
             return True
         in_all = r"(?:min|max)\(\w+\)|count\(DISTINCT ds\)"
         return self.window is None and re.fullmatch(in_all, self.call) is not None
