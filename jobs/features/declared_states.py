@@ -8,8 +8,10 @@ be taken back, like the least value in a window, comes from the tiles of its win
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import ClassVar
 
 from jobs.config import ScenarioConfig
 from jobs.features.categories import ITEM_LEVELS_SQL
@@ -108,13 +110,36 @@ class Aggregate:
 
 
 @dataclass(frozen=True)
+class CountSince:
+    """Events of the days after the last day with one of `since`; `from_tiles` is the SQL of the feature."""
+
+    name: str
+    events: str
+    since: str
+    from_tiles: str
+    is_sum: ClassVar[bool] = False
+    window: ClassVar[None] = None
+
+    @property
+    def column(self) -> Column:
+        return Column(self.name, "long", f"events {self.events} on days after the last of {self.since}")
+
+    @property
+    def from_state(self) -> str:
+        """A day with one of `since` begins the count anew."""
+        new = f"coalesce(sum(event_count) FILTER (WHERE {self.events} AND ds = $day - 1), 0)::BIGINT"
+        begins = f"count_if({self.since} AND ds = $day - 1) > 0"
+        return f"CASE WHEN {begins} THEN 0 ELSE coalesce(any_value({self.name}), 0) + {new} END"
+
+
+@dataclass(frozen=True)
 class StatePlan:
     """The state of an entity, and its features: from the state, or, in `from_tiles`, from their own tiles."""
 
     entity: Entity
     features: Table
     state: Table
-    aggregates: tuple[Aggregate, ...]
+    aggregates: tuple[Aggregate | CountSince, ...]
     columns: tuple[tuple[str, str], ...]
     from_tiles: tuple[DeclaredColumn, ...]
     top: int
@@ -199,11 +224,16 @@ def state_tables(scenario: ScenarioConfig) -> tuple[Table, ...]:
 
 def _plan(scenario: ScenarioConfig, entity: Entity, features: Table) -> StatePlan:
     horizon = horizon_days(scenario.features)
-    found = [any_event(horizon)]
+    found: list[Aggregate | CountSince] = [any_event(horizon)]
     if entity == "user_item":
         found.append(any_event(horizon).newest_day)
     columns, from_tiles = [], []
     for column in declared_columns(scenario.features, entity):
+        if column.feature.since:
+            events, since = (_is_one_of(types) for types in (column.feature.events, column.feature.since))
+            found.append(CountSince(f"{column.column.name}_kept", events, since, column.sql))
+            columns.append((column.column.name, found[-1].name))
+            continue
         used = [_aggregate(match) for match in _AGGREGATE.finditer(column.sql)]
         sql = _AGGREGATE.sub(_kept, column.sql)
         is_kept = all(one.can_be_kept for one in used) and " FILTER " not in sql
@@ -225,6 +255,10 @@ def _plan(scenario: ScenarioConfig, entity: Entity, features: Table) -> StatePla
     )
     top = scenario.candidates.acted_on if entity == "user_item" else 0
     return StatePlan(entity, features, state, aggregates, tuple(columns), tuple(from_tiles), top, horizon)
+
+
+def _is_one_of(event_types: Sequence[str]) -> str:
+    return f"event_type IN ({', '.join(repr(name) for name in event_types)})"
 
 
 def _aggregate(found: re.Match[str]) -> Aggregate:
