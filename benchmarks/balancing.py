@@ -34,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     fixed = measured.pop("fixed")
     for name, one in measured.items():
         cost_ratio = median_ratio(one.seconds, fixed.seconds)
-        milliseconds = (1000 * one.median, 1000 * fixed.median)
-        write_result(f"{name} / fixed step", *milliseconds, "ms", cost_ratio=cost_ratio)
+        write_result(
+            f"{name} / fixed step", 1000 * one.median, 1000 * fixed.median, "ms", cost_ratio=cost_ratio
+        )
 
 
 if __name__ == "__main__":

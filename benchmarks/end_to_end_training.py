@@ -51,9 +51,9 @@ def compare(name: str, workload: Workload, num_rounds: int) -> None:
             shutil.rmtree(Path(folder) / "model")
             workload_json = json.dumps(workload._asdict())
             seconds["rival"].append(_time([*rival, workload_json, str(NUM_PROCESSES)], NUM_PROCESSES))
-    rates = (num_rows / statistics.median(seconds[of]) for of in ("ours", "rival"))
+    ours, rivals = (num_rows / statistics.median(seconds[of]) for of in ("ours", "rival"))
     ratio = median_ratio(seconds["rival"], seconds["ours"])
-    write_result(f"{name} end to end", *rates, "rows/s, against torch-rechub", ratio=ratio)
+    write_result(f"{name} end to end", ours, rivals, "rows/s, against torch-rechub", ratio=ratio)
 
 
 def _write_files(workload: Workload, folder: Path) -> Path:

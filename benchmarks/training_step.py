@@ -9,6 +9,7 @@ bf16 autocast, too. The first run makes `.bench-venv` for the rivals.
 
 import argparse
 import logging
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,9 +51,9 @@ def compare(name: str, workload: Workload, num_rounds: int, num_steps: int) -> N
         _write(f"{name} {precision}", measured[precision], rivals[fastest], fastest, workload.batch_size)
     if "rival bf16" in measured:
         ours, rival = (measured[of].seconds for of in ("bf16", "rival bf16"))
-        rows = [workload.batch_size / measured[of].median for of in ("bf16", "rival bf16")]
+        rates = [workload.batch_size / statistics.median(seconds) for seconds in (ours, rival)]
         unit = f"rows/s, against {RIVAL_IN_BF16[0]} under bf16 autocast"
-        write_result(f"{name} bf16, both", *rows, unit, ratio=median_ratio(rival, ours))
+        write_result(f"{name} bf16, both", rates[0], rates[1], unit, ratio=median_ratio(rival, ours))
 
 
 def _start(name: str, workload: Workload) -> dict[str, Contestant]:

@@ -30,4 +30,6 @@ def test_a_looked_up_tables_dense_gradient_is_torchs_own_bit_for_bit(shape: tupl
     torch.autograd.backward([(rows * into).sum(), (F.embedding(ids, theirs) * into).sum()])
 
     assert torch.equal(rows, F.embedding(ids, theirs))
+    assert ours.grad is not None
+    assert theirs.grad is not None
     assert torch.equal(ours.grad, theirs.grad)
