@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.workload import TASKS, Rows, Workload, make_batches
+from benchmarks.workload import Rows, Workload, make_batches
 from mtl_model.config import TrainSpec
 from mtl_model.data.encode import Batch
 from mtl_model.data.id_rows import FIRST_KNOWN_ROW
@@ -83,9 +83,12 @@ def _model(workload: Workload, num_processes: int) -> dict[str, Any]:
         },
         "aitm": {"hidden_dims": hidden_dims, "calibrator_weight": 0.1},
     }
-    tasks = [{"name": task, "head": "binary", "label": f"label_{task}", "loss_weight": 1.0} for task in TASKS]
+    tasks = [
+        {"name": task, "head": "binary", "label": f"label_{task}", "loss_weight": 1.0}
+        for task in workload.tasks
+    ]
     if workload.architecture == "aitm":
-        tasks[1]["depends_on"] = TASKS[0]
+        tasks[1]["depends_on"] = workload.tasks[0]
     return {
         "embedding_dim": workload.embedding_dim,
         "fields": [{"kind": "id", "name": name} for name in workload.id_fields]
@@ -93,7 +96,9 @@ def _model(workload: Workload, num_processes: int) -> dict[str, Any]:
         "sharing": {"name": workload.architecture} | sharing[workload.architecture],
         "tower_hidden_dims": [workload.tower_dim],
         "tasks": tasks,
+        "balancing": {"name": workload.balancing},
         "training": {
+            "precision": workload.precision,
             "num_processes": num_processes,
             "global_batch_size": workload.batch_size * num_processes,
             "epochs": 1,

@@ -20,14 +20,14 @@ from torch import Tensor
 from benchmarks.nightshelf_steps import to_batch, write_spec
 from benchmarks.workload import TASKS, Workload, make_batches
 from mtl_model.config import TrainSpec
-from mtl_model.data.batches import count_steps, load_reader, shuffled_batches
+from mtl_model.data.batches import batches_per_pool, count_steps, load_reader, shuffled_batches
 from mtl_model.data.encode import Batch, Encoder
 from mtl_model.data.prefetch import prefetch
 from mtl_model.model_folder import read_vocabularies
 from mtl_model.seeds import derive_seed
 from mtl_model.training.config import ReaderName
 from mtl_model.training.process_group import join_process_group
-from mtl_model.training.train import PREFETCHED_BATCHES, Trainer
+from mtl_model.training.train import Trainer
 
 NUM_FILES = 4
 FILE_STEPS = 16  # batches in a file
@@ -94,13 +94,15 @@ def write_files(workload: Workload) -> Iterator[TrainSpec]:
         yield spec.model_copy(update={"train_files": tuple(files)})
 
 
-def make_examples(workload: Workload, seed: int) -> pa.Table:
+def make_examples(workload: Workload, seed: int, ids_as_text: bool = True) -> pa.Table:
     (rows,) = make_batches(workload, num_batches=1, seed=seed)
     columns = {"example_id": np.arange(len(rows.labels)) + seed * len(rows.labels)}
     columns |= dict(zip(workload.id_fields, rows.ids.T, strict=True))
     columns |= dict(zip(workload.number_fields, rows.numbers.T, strict=True))
     columns |= dict(zip([f"label_{task}" for task in TASKS], rows.labels.T, strict=True))
     table = pa.table(columns)
+    if not ids_as_text:
+        return table
     texts = [
         pa.field(field.name, pa.string()) if field.name in workload.id_fields else field
         for field in table.schema
@@ -145,7 +147,8 @@ def scan_tensors(workload: Workload, spec: TrainSpec) -> Iterator[list[Tensor]]:
 
 
 def _train_on(trainer: Trainer, batches: Iterator[Batch]) -> TakeSteps:
-    steps, prefetched = count(1), prefetch(batches, PREFETCHED_BATCHES)
+    depth = batches_per_pool(trainer.rank_batch_size)
+    steps, prefetched = count(1), prefetch(batches, depth)
 
     def take_steps(num_steps: int) -> None:
         for batch in islice(prefetched, num_steps):

@@ -14,7 +14,7 @@ from benchmarks.contestants import Contestant, measure_by_turns, median_ratio, w
 from benchmarks.workload import Workload
 
 NUM_ROUNDS = 5
-STEPS_OF_TRAINING = 32  # a pool of the shuffling: reading comes in bursts
+STEPS_OF_TRAINING = 320  # ten pools of the shuffling, one of which is ready before the first step
 STEPS_OF_READING = 128
 NETWORK = Workload(  # as large as that of conf/grocery.yaml: the smaller the network, the more reading costs
     "mmoe", num_ids=1_000_000, batch_size=4096, num_experts=4, hidden_dims=(64, 32), tower_dim=16
@@ -26,13 +26,13 @@ COMPARISONS = {
 }
 
 
-def compare(name: str, workload: Workload, num_rounds: int) -> None:
+def compare(name: str, workload: Workload, num_rounds: int, most_steps: int) -> None:
     ours_name, rival_name, num_steps = COMPARISONS[name]
     contestants = {
         contestant: Contestant(contestant, sys.executable, workload, num_processes=1, num_threads=1)
         for contestant in (ours_name, rival_name)
     }
-    measured = measure_by_turns(contestants, num_rounds, num_steps)
+    measured = measure_by_turns(contestants, num_rounds, min(num_steps, most_steps))
     ours, rival = measured[ours_name], measured[rival_name]
     ratio = median_ratio(rival.seconds, ours.seconds)
     rows = workload.batch_size
@@ -51,8 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)
     workload = NETWORK._replace(num_ids=10_000, batch_size=256) if arguments.quick else NETWORK
+    num_rounds, most_steps = (1, 20) if arguments.quick else (NUM_ROUNDS, STEPS_OF_TRAINING)
     for name in arguments.only or COMPARISONS:
-        compare(name, workload, 1 if arguments.quick else NUM_ROUNDS)
+        compare(name, workload, num_rounds, most_steps)
 
 
 if __name__ == "__main__":

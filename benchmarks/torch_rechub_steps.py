@@ -18,17 +18,18 @@ NUM_BATCHES = 16
 @contextmanager
 def prepare(workload: Workload, num_threads: int) -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(num_threads)
-    trainer = MTLTrainer(_build_model(workload), task_types=["classification"] * len(TASKS))
+    trainer = MTLTrainer(build_model(workload), task_types=["classification"] * len(TASKS))
     rows = make_batches(workload, NUM_BATCHES, seed=0)
     batches = cycle([_to_batch(workload, batch) for batch in rows])
 
     def take_steps(num_steps: int) -> None:
-        trainer.train_one_epoch(list(islice(batches, num_steps)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=workload.precision == "bf16"):
+            trainer.train_one_epoch(list(islice(batches, num_steps)))
 
     yield take_steps
 
 
-def _build_model(workload: Workload) -> Any:
+def build_model(workload: Workload) -> Any:
     features: list[Any] = [
         SparseFeature(name, vocab_size=workload.ids_per_field, embed_dim=workload.embedding_dim)
         for name in workload.id_fields

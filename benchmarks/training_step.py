@@ -1,15 +1,18 @@
 """The training step against torch-rechub and deepctr-torch, on batches that are in memory already.
 
-python -m benchmarks.training_step [--quick] [--only "mmoe 1M ids fp32" ...]
+python -m benchmarks.training_step [--quick] [--only "mmoe 1M ids" ...]
 
-Each line of JSON has rows/s, or peak memory, of ours and of the faster rival; a ratio is the median of those
-of the rounds. The first run makes `.bench-venv` for the rivals.
+Each line of JSON has rows/s, or peak memory, of ours in bf16 or fp32 and of the faster rival in fp32, as its
+users run it; a ratio is the median of those of the rounds. Lines "bf16, both" have torch-rechub under
+bf16 autocast, too. The first run makes `.bench-venv` for the rivals.
 """
 
 import argparse
 import logging
+import statistics
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.bench_venv import prepare_bench_venv
 from benchmarks.contestants import Contestant, Measurement, measure_by_turns, median_ratio, write_result
@@ -18,38 +21,58 @@ from benchmarks.workload import Workload
 NUM_THREADS = 2
 NUM_ROUNDS = 5
 STEPS_PER_ROUND = 4
+PRECISIONS = ("bf16", "fp32")
 RIVALS = {
     "mmoe": ("torch-rechub", "deepctr-torch"),
     "ple": ("torch-rechub", "deepctr-torch"),
     "aitm": ("torch-rechub",),  # deepctr-torch has none
 }
 SIZES = {"1M": 1_000_000, "10M": 10_000_000}
+RIVAL_IN_BF16 = ("torch-rechub", "1M")  # the rival and the size at which autocast is tried on it
 
 
 def make_workloads(quick: bool) -> dict[str, Workload]:
     """By name; `quick` ones are small, to see that they run."""
     factor = 100 if quick else 1
-    sizes = {f"{architecture} {size} ids": (architecture, size) for architecture in RIVALS for size in SIZES}
     return {
-        f"{name} fp32": Workload(architecture, SIZES[size] // factor, batch_size=256 if quick else 4096)
-        for name, (architecture, size) in sizes.items()
+        f"{architecture} {size} ids": Workload(
+            architecture, SIZES[size] // factor, batch_size=256 if quick else 4096
+        )
+        for architecture in RIVALS
+        for size in SIZES
     }
 
 
 def compare(name: str, workload: Workload, num_rounds: int, num_steps: int) -> None:
+    measured = measure_by_turns(_start(name, workload), num_rounds, num_steps)
+    rivals = {rival: measured[rival] for rival in RIVALS[workload.architecture]}
+    fastest = min(rivals, key=lambda rival: rivals[rival].median)
+    for precision in PRECISIONS:
+        _write(f"{name} {precision}", measured[precision], rivals[fastest], fastest, workload.batch_size)
+    if "rival bf16" in measured:
+        ours, rival = (measured[of].seconds for of in ("bf16", "rival bf16"))
+        rates = [workload.batch_size / statistics.median(seconds) for seconds in (ours, rival)]
+        unit = f"rows/s, against {RIVAL_IN_BF16[0]} under bf16 autocast"
+        write_result(f"{name} bf16, both", rates[0], rates[1], unit, ratio=median_ratio(rival, ours))
+
+
+def _start(name: str, workload: Workload) -> dict[str, Contestant]:
     bench_python = prepare_bench_venv()
-    contestants = {"nightshelf": Contestant("nightshelf", sys.executable, workload, 1, NUM_THREADS)}
+    rival_in_bf16, size = RIVAL_IN_BF16
+
+    def start(contestant: str, python: Path | str, precision: str) -> Contestant:
+        return Contestant(contestant, python, workload._replace(precision=precision), 1, NUM_THREADS)
+
+    contestants = {precision: start("nightshelf", sys.executable, precision) for precision in PRECISIONS}
     for rival in RIVALS[workload.architecture]:
-        contestants[rival] = Contestant(rival, bench_python, workload, 1, NUM_THREADS)
-    measured = measure_by_turns(contestants, num_rounds, num_steps)
-    ours = measured.pop("nightshelf")
-    fastest = min(measured, key=lambda rival: measured[rival].median)
-    _write(name, ours, measured[fastest], fastest, workload)
+        contestants[rival] = start(rival, bench_python, "fp32")
+    if f" {size} " in name:
+        contestants["rival bf16"] = start(rival_in_bf16, bench_python, "bf16")
+    return contestants
 
 
-def _write(name: str, ours: Measurement, rival: Measurement, rival_name: str, workload: Workload) -> None:
+def _write(name: str, ours: Measurement, rival: Measurement, rival_name: str, rows: int) -> None:
     ratio = median_ratio(rival.seconds, ours.seconds)
-    rows = workload.batch_size
     unit = f"rows/s, against {rival_name}"
     write_result(name, rows / ours.median, rows / rival.median, unit, ratio=ratio)
     cost_ratio = ours.peak_mib / rival.peak_mib
@@ -64,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     workloads = make_workloads(quick=False)
     parser.add_argument("--quick", action="store_true", help="small tables and batches, one round")
+    parser.add_argument("--json", action="store_true", help="the default: one line of JSON per figure")
     parser.add_argument("--only", nargs="+", choices=workloads, metavar="NAME", help=f"of {list(workloads)}")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 TASKS = ("click", "purchase")
+MORE_TASKS = ("cart", "share")  # to weigh against each other
 
 
 class Workload(NamedTuple):
@@ -23,6 +24,13 @@ class Workload(NamedTuple):
     num_experts: int = 8  # of ple: a quarter shared, the rest shared out to the tasks
     hidden_dims: tuple[int, ...] = (256, 128)
     tower_dim: int = 64
+    num_tasks: int = 2
+    precision: str = "fp32"
+    balancing: str = "fixed"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return (TASKS + MORE_TASKS)[: self.num_tasks]
 
     @property
     def ids_per_field(self) -> int:
@@ -66,4 +74,9 @@ def _make_rows(workload: Workload, rng: Any) -> Rows:
     numbers = rng.standard_normal((workload.batch_size, workload.num_numbers)).astype(np.float32)
     clicked = rng.random(workload.batch_size) < 1 / (1 + np.exp(1.0 - numbers[:, 0] - (ids[:, 0] % 2)))
     purchased = clicked & (rng.random(workload.batch_size) < 0.3)
-    return Rows(ids, numbers, np.stack([clicked, purchased], axis=1).astype(np.float32))
+    labels = [clicked, purchased]
+    labels += [
+        rng.random(workload.batch_size) < 1 / (1 + np.exp(2.0 - numbers[:, number]))
+        for number in range(len(TASKS), workload.num_tasks)
+    ]
+    return Rows(ids, numbers, np.stack(labels, axis=1).astype(np.float32))

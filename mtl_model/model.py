@@ -38,6 +38,7 @@ from mtl_model.sharing.single_task import SingleTask
 from mtl_model.sharing.stem import STEM
 from mtl_model.sharing.task_embedding import TaskEmbedding
 from mtl_model.sharing.task_relationship import TaskRelationship
+from mtl_model.training.config import Precision
 
 SingleLabelHead = BinaryHead | ZeroInflatedLognormalHead | RegressionHead
 ClassHead = OrdinalHead | MulticlassHead
@@ -81,9 +82,10 @@ class JointModel(nn.Module):
         factorization: Factorization | None = None,
         penalty_weight: float = 0.0,
         detached: Collection[str] = (),
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__()
-        self.embedding = embedding
+        self.embedding, self.precision = embedding, precision
         self.lists = nn.ModuleList(lists)
         self.sharing = sharing
         self.towers = nn.ModuleDict(towers)
@@ -99,11 +101,7 @@ class JointModel(nn.Module):
 
         While training also "<task>.penalty" (B,) per task, where the model has a factorisation.
         """
-        if self.embedding.num_copies > 1:
-            numbers = numbers.expand(self.embedding.num_copies, -1, -1)
-        pooled = [pool(ids, self.embedding) for pool in self.lists]
-        hidden = self.sharing(torch.cat([*self.embedding(ids), *pooled, numbers], dim=-1))
-        before_heads = {task: tower(self._detach(task, hidden[task])) for task, tower in self.towers.items()}
+        hidden, before_heads = self._dense_part(ids, numbers)
         penalties = {}
         if self.factorization is not None:
             factors, squares = (self._by_task(rows) for rows in self.factorization(ids, self.embedding))
@@ -115,6 +113,18 @@ class JointModel(nn.Module):
                 penalties = {f"{task}.penalty": self.penalty_weight * squares[task] for task in squares}
         logits = {task: head(before_heads[task]) for task, head in self.heads.items()}
         return self.sharing.join_logits(hidden, logits) | penalties
+
+    def _dense_part(self, ids: Tensor, numbers: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What sharing gives and, in fp32, what goes into the heads; only training is in bf16."""
+        in_bf16 = self.training and self.precision == "bf16"
+        copies = self.embedding.num_copies
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=in_bf16):
+            pooled = [pool(ids, self.embedding) for pool in self.lists]
+            parts = [*self.embedding(ids), *pooled, numbers.expand(copies, -1, -1) if copies > 1 else numbers]
+            inputs = torch.cat([part.to(torch.bfloat16) for part in parts] if in_bf16 else parts, dim=-1)
+            hidden: dict[str, Tensor] = self.sharing(inputs)
+            towers = {task: tower(self._detach(task, hidden[task])) for task, tower in self.towers.items()}
+        return hidden, {task: rows.to(numbers.dtype) for task, rows in towers.items()}
 
     def _by_task(self, rows: Tensor) -> dict[str, Tensor]:
         """Of rows (T, ...) with a copy per task each task's own, else the same for all."""
@@ -162,7 +172,10 @@ def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
             factorization.init_head(heads[task.name].linear.weight, position, scale)
     penalty_weight = config.factorization.penalty if config.factorization else 0.0
     detached = [task.name for task in config.tasks if task.detached]
-    return JointModel(embedding, lists, sharing, towers, heads, factorization, penalty_weight, detached)
+    precision = config.training.precision
+    return JointModel(
+        embedding, lists, sharing, towers, heads, factorization, penalty_weight, detached, precision
+    )
 
 
 def _build_factorization(config: ModelConfig, encoder: Encoder) -> Factorization | None:

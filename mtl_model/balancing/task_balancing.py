@@ -100,12 +100,13 @@ class TaskBalancing:
 
 
 def inner_products(vectors: list[Tensor]) -> Tensor:
-    """The matrix (T, T), in double precision, of T vectors (D,) in single precision.
+    """The matrix (T, T), in double precision, of T vectors (D,) in single precision or less.
 
     Slice by slice, which stays in the cache; summed in double precision, slices add no error of their own.
     """
     total = torch.zeros(len(vectors), len(vectors), dtype=torch.float64, device=vectors[0].device)
     for slices in zip(*(torch.split(vector, SLICE) for vector in vectors), strict=True):
         rows = torch.stack(slices)
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         total += rows @ rows.T
     return total

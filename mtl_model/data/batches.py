@@ -32,6 +32,11 @@ def load_reader(name: ReaderName) -> Reader:
     return arrow_reader
 
 
+def batches_per_pool(batch_size: int) -> int:
+    """How many to prefetch: views of one pool, so that the next is encoded while these are trained on."""
+    return -(-POOL_ROWS // batch_size)
+
+
 def count_steps(num_rows: Sequence[int], batch_size: int) -> int:
     """Steps until the rank with the most rows has read them all; `batch_size` is that of one rank."""
     return -(-max(num_rows) // batch_size)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtl_model.layers.sum_by_id import look_up
+
 INITIAL_STD = 0.05
 
 
@@ -66,14 +68,14 @@ class FusedEmbedding(nn.Module):
                 continue
             slot_ids = ids if len(slots) == ids.shape[1] else ids[:, slots]
             rows = slot_ids + self.get_buffer(f"offsets_{name}")[: len(slots)]
-            embedded = F.embedding(rows, table, sparse=self.sparse_gradients)  # (B, slots, C * D)
+            embedded = look_up(rows, table, self.sparse_gradients)  # (B, slots, C * D)
             outputs.append(self._part_copies(embedded, self.copies[name]).flatten(start_dim=-2))
         return outputs
 
     def embed_list(self, slot: int, ids: Tensor) -> Tensor:
         """Maps ids (B, L) of one slot to its embeddings (B, L, D), or (C, B, L, D) as `forward` does."""
         name, offset = self._place(slot)
-        embedded = F.embedding(ids + offset, self.tables[name], sparse=self.sparse_gradients)
+        embedded = look_up(ids + offset, self.tables[name], self.sparse_gradients)
         return self._part_copies(embedded, self.copies[name])
 
     def sum_list(self, slot: int, ids: Tensor) -> Tensor:

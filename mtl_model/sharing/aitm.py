@@ -74,4 +74,5 @@ class InformationTransfer(nn.Module):
         sources = torch.stack([self.passed_on(parent), own], dim=1)  # (B, 2, H)
         values, keys, queries = self.projections(sources).chunk(3, dim=-1)
         weights = ((keys * queries).sum(dim=-1) / math.sqrt(own.shape[-1])).softmax(dim=-1)  # (B, 2)
-        return torch.einsum("bs,bsh->bh", weights, values)
+        mixed: Tensor = (weights[:, :, None] * values).sum(dim=1)
+        return mixed

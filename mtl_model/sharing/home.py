@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtl_model.layers.parallel_layer import parallel_layer
 from mtl_model.layers.parallel_mlps import ParallelMLPs, parallel_linear
 from mtl_model.sharing.sharing import Sharing
 
@@ -113,6 +114,6 @@ class Level(nn.Module):
 class SwishMLPs(ParallelMLPs):
     """Normalised before the activation: no expert's outputs are mostly zero, nor larger than another's."""
 
-    def _activate(self, hidden: Tensor) -> Tensor:
-        hidden = F.silu(F.layer_norm(hidden, hidden.shape[-1:]))
-        return F.dropout(hidden, self.dropout, self.training) if self.dropout else hidden
+    def _activate(self, inputs: Tensor, weight: Tensor, bias: Tensor | None, shares: Sequence[int]) -> Tensor:
+        hidden = parallel_layer(inputs, weight, bias, shares, linear_only=True)
+        return self._drop(F.silu(F.layer_norm(hidden, hidden.shape[-1:])))

@@ -65,7 +65,8 @@ class Level(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps (B, I), or (T + 1, B, I) with the shared mixture last, to (T, B, H) or (T + 1, B, H)."""
-        outputs = self.experts(self._expert_inputs(inputs))  # (E, B, H)
+        shares = [self.num_task_experts] * self.num_tasks + [self.num_shared_experts]
+        outputs = self.experts(inputs, shares)  # (E, B, H)
         own, shared = outputs[: -self.num_shared_experts], outputs[-self.num_shared_experts :]
         own = torch.unflatten(own, 0, (self.num_tasks, -1))  # (T, G - S, B, H)
         gate_inputs = inputs if inputs.dim() == 2 else inputs[:-1]
@@ -77,9 +78,3 @@ class Level(nn.Module):
             return mixtures
         gate = self.shared_gate(inputs if inputs.dim() == 2 else inputs[-1]).softmax(dim=-1)  # (B, E)
         return torch.cat([mixtures, torch.einsum("be,ebh->bh", gate, outputs)[None]])
-
-    def _expert_inputs(self, inputs: Tensor) -> Tensor:
-        if inputs.dim() == 2:
-            return inputs
-        own = inputs[:-1].repeat_interleave(self.num_task_experts, dim=0)
-        return torch.cat([own, inputs[-1:].expand(self.num_shared_experts, -1, -1)])

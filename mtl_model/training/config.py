@@ -9,6 +9,7 @@ from mtl_model.strict_model import StrictModel
 
 ReaderName = Literal["arrow", "petastorm"]
 EmbeddingOptimizer = Literal["adamw", "rowwise_adagrad"]
+Precision = Literal["fp32", "bf16"]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -42,9 +43,13 @@ class TrainingConfig(StrictModel):
     The rows are dealt to `num_processes` streams, which make the global batches: a resume on another number
     of processes sees the same batches. `field_masking` hides a row's id or number, `sequence_masking` an item
     of a list, at that rate, anew in each epoch.
+
+    `bf16` computes the dense part of a training step in bfloat16: faster where the processor or GPU has
+    matrix units for it. Weights, heads, losses and scores stay in fp32.
     """
 
     reader: ReaderName = "arrow"
+    precision: Precision = "fp32"
     num_processes: PositiveInt
     global_batch_size: PositiveInt
     epochs: PositiveInt

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils import deterministic
 
+from mtl_model.layers.sum_by_id import sum_by_id
+from mtl_model.training.heap import keep_freed_memory
+
 
 class ProcessGroup(NamedTuple):
     rank: int
@@ -108,6 +111,7 @@ def join_process_group() -> Iterator[ProcessGroup]:
         backend, device = "gloo", torch.device("cpu")
         torch.set_num_threads(1)  # one process per core; and sums in the same order on any machine
         pa.set_cpu_count(1)
+        keep_freed_memory()
         torch.use_deterministic_algorithms(mode=True)
         deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds bugs, takes time
     if "RANK" not in os.environ:
@@ -118,10 +122,3 @@ def join_process_group() -> Iterator[ProcessGroup]:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
     finally:
         dist.destroy_process_group()
-
-
-def sum_by_id(ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps N ids with repetitions and their rows (N, W) to the unique ids, in order, and the rows' sums."""
-    unique_ids, positions = torch.unique(ids, return_inverse=True)
-    sums = torch.zeros(len(unique_ids), rows.shape[1], dtype=rows.dtype, device=rows.device)
-    return unique_ids, sums.index_add_(0, positions, rows)

@@ -27,10 +27,11 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from mtl_model.balancing.task_balancing import TaskBalancing
 from mtl_model.config import DataSpec, ModelDescription, TrainSpec
-from mtl_model.data.batches import load_reader
+from mtl_model.data.batches import batches_per_pool, load_reader
 from mtl_model.data.encode import Batch, Encoder
 from mtl_model.data.prefetch import prefetch
 from mtl_model.evaluation.judge_model import judge_model, validate
+from mtl_model.layers.precision import warn_of_slow_bf16
 from mtl_model.model import build_model
 from mtl_model.model_folder import read_vocabularies, write_manifest, write_model
 from mtl_model.predict import Predictor
@@ -52,8 +53,6 @@ from mtl_model.transfer.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
 
-PREFETCHED_BATCHES = 8
-
 
 class Trainer:
     """One training on this rank."""
@@ -65,6 +64,7 @@ class Trainer:
         self.spec_digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
         self.data = DataSpec(**{name: getattr(spec, name) for name in DataSpec.model_fields})
         self.encoder = Encoder(spec.model, self.data, read_vocabularies(spec.vocabularies))
+        warn_of_slow_bf16(self.training.precision, group.device)
         self.model = build_model(spec.model, self.encoder)
         self._warm_start()
         self.model.to(group.device)
@@ -127,7 +127,8 @@ class Trainer:
             return
         self.wrapped.train()
         batches = islice(self._batches(one_pass), first_step - one_pass.first_step, None)
-        batches = prefetch(batches, PREFETCHED_BATCHES)
+        stream_batch_size = self.training.global_batch_size // self.training.num_processes
+        batches = prefetch(batches, batches_per_pool(stream_batch_size))
         clock, window = WaitClock(), Window(self._count_rows(None))
         for step, batch in enumerate(clock.watch(batches), start=first_step + 1):
             window.add(*self.train_step(batch.to(self.group.device), step))

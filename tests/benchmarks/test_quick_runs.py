@@ -22,31 +22,54 @@ def run_quickly(benchmark: str, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in completed.stdout.splitlines()]
 
 
-@pytest.mark.slow
-def test_weak_scaling_is_the_rate_of_two_processes_by_that_of_one() -> None:
-    (result,) = run_quickly("ddp")
-
-    assert (result["name"], result["unit"]) == ("2 processes / 1 fp32", "rows/s")
-    assert result["ratio"] == pytest.approx(result["ours"] / result["rival"], rel=0.01)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
+RIVALS_MISSING = pytest.mark.skipif(
     not STAMP.is_file() or STAMP.read_text() != REQUIREMENTS.read_text(),
     reason="the rivals are not installed: python -m benchmarks.training_step --quick installs them",
 )
+
+
+@pytest.mark.slow
+def test_weak_scaling_is_the_rate_of_two_processes_by_that_of_one() -> None:
+    results = run_quickly("ddp")
+
+    assert [result["name"] for result in results] == ["2 processes / 1 fp32", "2 processes / 1 bf16"]
+    for result in results:
+        assert result["ratio"] == pytest.approx(result["ours"] / result["rival"], rel=0.01)
+
+
+@pytest.mark.slow
+def test_balancers_and_precisions_are_measured() -> None:
+    balancers, precisions = run_quickly("balancing"), run_quickly("precision")
+
+    assert [result["name"].split(" ")[0] for result in balancers] == ["mgda", "pcgrad", "nash_mtl", "upgrad"]
+    assert all(result["cost_ratio"] > 0 for result in balancers)
+    assert [result["name"] for result in precisions] == ["click AUC bf16 / fp32", "purchase AUC bf16 / fp32"]
+    assert all(0 < abs(result["difference"]) < 0.05 for result in precisions)
+
+
+@pytest.mark.slow
+@RIVALS_MISSING
 def test_training_steps_are_compared_with_the_faster_rival() -> None:
-    names = ["mmoe 1M ids fp32", "aitm 1M ids fp32"]
+    results = {result["name"]: result for result in run_quickly("training_step", "--only", "aitm 1M ids")}
 
-    results = {result["name"]: result for result in run_quickly("training_step", "--only", *names)}
-
-    assert list(results) == [name for one in names for name in (one, f"{one} memory")]
-    for name in names:
+    names = ["aitm 1M ids bf16", "aitm 1M ids fp32"]
+    both = "aitm 1M ids bf16, both"
+    assert list(results) == [name for one in names for name in (one, f"{one} memory")] + [both]
+    for name in (*names, both):
         assert results[name]["unit"].startswith("rows/s, against ")
         assert results[name]["ratio"] == pytest.approx(
             results[name]["ours"] / results[name]["rival"], rel=0.02
         )
-        assert 0 < results[f"{name} memory"]["cost_ratio"] < 2
+    assert all(0 < results[f"{name} memory"]["cost_ratio"] < 2 for name in names)
+
+
+@pytest.mark.slow
+@RIVALS_MISSING
+def test_whole_trainings_are_compared() -> None:
+    (result,) = run_quickly("end_to_end_training", "--only", "mmoe 1M ids")
+
+    assert result["name"] == "mmoe 1M ids end to end"
+    assert result["ratio"] == pytest.approx(result["ours"] / result["rival"], rel=0.1)
 
 
 @pytest.mark.slow

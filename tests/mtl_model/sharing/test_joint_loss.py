@@ -55,6 +55,25 @@ def test_every_weight_gets_a_finite_gradient(make_funnel_spec: MakeSpec, kind: s
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
+def test_bf16_trains_close_to_fp32_and_judges_as_it(make_funnel_spec: MakeSpec, kind: str) -> None:
+    setting = Setting(make_funnel_spec(kind))
+    model, batch = setting.model, setting.batch
+    exact = setting.loss(batch)
+    judged = model.eval()(batch.ids, batch.numbers)
+
+    model.train().precision = "bf16"
+    rounded = setting.loss(batch)
+    torch.autograd.backward(rounded)
+
+    assert exact != rounded
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.0)
+    assert all(weight.dtype == weight.grad.dtype == torch.float32 for weight in model.parameters())
+    model.eval()
+    for task, logits in model(batch.ids, batch.numbers).items():
+        assert torch.equal(logits, judged[task]), task
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
 def test_the_ranks_mean_is_the_loss_of_the_global_batch(make_funnel_spec: MakeSpec, kind: str) -> None:
     setting = Setting(make_funnel_spec(kind))
     shares = [setting.batch.take(slice(0, 13)), setting.batch.take(slice(13, None))]
