@@ -165,6 +165,22 @@ class ScenarioConfig(StrictModel):
             raise ValueError("declared features of user_item and candidates.acted_on belong together")
         return self
 
+    @model_validator(mode="after")
+    def check_undated(self) -> Self:
+        """A log without times has one day: what is known before it is nothing, and folds judge."""
+        logs, learn = self.logs, self.learn
+        if logs.is_undated != (self.examples.folds is not None):
+            raise ValueError("examples.folds are for logs without times (event_time.day), which need them")
+        if not logs.is_undated:
+            return self
+        if logs.first_day != logs.last_day:
+            raise ValueError("a log without times has one day: first_day and last_day are that of event_time")
+        if not self.examples.has_anchor_events:
+            raise ValueError("a log without times has no user-days: set examples.anchor to an event type")
+        if learn.calibration_days or learn.warm_start:
+            raise ValueError("a log without times has no days for calibration_days or warm_start")
+        return self
+
     @property
     def interest_task(self) -> str | None:
         """The task of users' interests in categories, if there is one."""

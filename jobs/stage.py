@@ -75,15 +75,13 @@ def make_run(scenario: str, day: date, run_id: str | None = None) -> Run:
     """Loads the configuration and checks that the log has the day.
 
     Raises:
-        ConfigError: if the configuration is wrong, the day outside the log, or the log without times.
+        ConfigError: if the configuration is wrong, or the day outside the log.
     """
     config = load_scenario(scenario)
     first, last = config.logs.first_day, config.logs.last_day
     if day < first or (last and day > last):
         end = f"to {last}" if last else "on"
         raise ConfigError([f"--date {day}: the log of {config.name} has the days {first} {end}"])
-    if config.logs.is_undated:
-        raise ConfigError([f"{config.name}: a log without times has no nights (logs.events: event_time.day)"])
     name = run_id or f"{config.name}-{day}-{uuid.uuid4().hex[:8]}"
     return Run(config, load_runtime(), day, name, home_folder())
 

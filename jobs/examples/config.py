@@ -50,6 +50,9 @@ class ExamplesConfig(StrictModel):
 
     Rows of vocabularies stay where they are for `vocabulary_days` nights; then they begin anew, without the
     values that have gone.
+
+    The examples of a log without times are cut into `folds` by a hash of user and item: the first judges the
+    model that the others train.
     """
 
     anchor: Literal["user_day"] | EventType = "user_day"
@@ -57,6 +60,7 @@ class ExamplesConfig(StrictModel):
     label_window_days: PositiveInt
     training_weeks: PositiveInt
     vocabulary_days: PositiveInt = 7
+    folds: Annotated[int, Field(ge=2)] | None = None
     negative_sampling_rate: Rate
     drawn: DrawnConfig | None = None
     labels: tuple[DeclaredLabel, ...] = ()

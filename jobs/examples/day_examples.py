@@ -27,6 +27,7 @@ SELECT user_id, item_id,
        {labels}
 FROM candidate FULL JOIN acted USING (user_id, item_id)
 """
+_PAIR_KEY = "concat_ws(chr(31), user_id, item_id)"
 _PAIR_LABELS = {
     "label_purchase": "(line_count IS NOT NULL)::INTEGER",
     "label_spend": "coalesce(spend, 0)",
@@ -100,8 +101,11 @@ def finish_examples(database: DayDatabase, day: date, config: ScenarioConfig, ta
     parts = [f"SELECT '{kind}' AS example_kind, * FROM ({query})" for kind, query in kinds.items()]
     rows = " UNION ALL BY NAME ".join(parts)
     identity = "example_kind, $day, user_id, item_id" + (", event_id" if of_events else "")
+    folds = config.examples.folds
+    fold = f", (md5_number_lower({_PAIR_KEY}) % {folds})::INTEGER AS fold" if folds else ""
     example_id = f"md5_number_lower(concat_ws(chr(31), {identity})) >> 1"
-    query = f"SELECT $day AS ds, ({example_id})::BIGINT AS example_id, * FROM ({rows}) ORDER BY example_id"
+    columns = f"$day AS ds, ({example_id})::BIGINT AS example_id, *{fold}"
+    query = f"SELECT {columns} FROM ({rows}) ORDER BY example_id"
     return with_all_columns(database.sql(query, params={"day": day}).to_arrow_table(), table)
 
 

@@ -1,7 +1,10 @@
 """The training examples; which features they carry follows from the fields of the model."""
 
+from dataclasses import replace
+
 from jobs.config import ScenarioConfig
 from jobs.examples.feature_columns import feature_column_types
+from jobs.examples.own_columns import ITEM_COLUMNS
 from jobs.features.config import VALUE_COLUMNS
 from jobs.features.declared import label_type
 from jobs.lake.columns import Column, Table
@@ -17,6 +20,7 @@ _BASE = (
     Column("from_candidates", "boolean", "false for what was acted on although no channel proposed it"),
 )
 _OF_EVENTS = (Column("event_id", "string", "the anchor event; null for other kinds"),)
+_OF_FOLDS = (Column("fold", "int", "hash of user and item: which part of a log without times it is in"),)
 _ATTRIBUTED = {
     "event_id",
     "event_time",
@@ -28,6 +32,8 @@ _ATTRIBUTED = {
     "query",
     *VALUE_COLUMNS,
 }
+# What does not change from day to day.
+UNTIMED = frozenset({"user_id", "item_id", *[column.name for column in ITEM_COLUMNS]})
 _LABELS = (
     Column("label_purchase", "int", "1 if bought within the label window; null: not observed for this kind"),
     Column(
@@ -90,7 +96,10 @@ def examples(config: ScenarioConfig) -> Table:
         "Labelled candidates of the anchored users (or the anchor events), and one row per user and anchor "
         "day for the tasks of users."
     )
-    return _examples("examples", meaning, "anchor day", config)
+    table = _examples("examples", meaning, "anchor day", config)
+    if not config.examples.folds:
+        return table
+    return replace(table, columns=(*table.columns, *_OF_FOLDS), split_by="fold")
 
 
 def campaign_examples(config: ScenarioConfig) -> Table:
@@ -112,6 +121,11 @@ def check_fields(config: ScenarioConfig) -> None:
                 f"model.fields: {field.name} is a column of type {types[field.name]}, kind {field.kind} "
                 "cannot read it: id_list is for lists, and lists are for id_list"
             )
+    if config.examples.folds and (timed := sorted(set(config.model.columns) - UNTIMED)):
+        raise ValueError(
+            f"model.fields: {timed} of a log without times would be empty in training, and know what they "
+            f"should predict when it serves; there are {sorted(UNTIMED)}"
+        )
     labels = {*[column.name for column in _LABELS], *[label.name for label in config.examples.labels]}
     if unknown := sorted({task.label for task in config.model.tasks} - labels):
         raise ValueError(

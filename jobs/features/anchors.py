@@ -15,11 +15,16 @@ from jobs.stage import Run
 
 
 def training_anchor_days(run: Run) -> DayRange:
-    """First and last anchor day of a run's training examples: the last label window closes on its date."""
-    examples = run.scenario.examples
+    """First and last anchor day of a run's training examples: the last label window closes on its date.
+
+    A log without times has one anchor day, of which no feature knows anything.
+    """
+    examples, first_day = run.scenario.examples, run.scenario.logs.first_day
+    if run.scenario.logs.is_undated:
+        return first_day, first_day
     last = run.date - timedelta(days=examples.closes_after_days)
     first = last - timedelta(days=7 * examples.training_weeks - 1)
-    return max(first, run.scenario.logs.first_day + timedelta(days=1)), last
+    return max(first, first_day + timedelta(days=1)), last
 
 
 def scoring_day(run: Run) -> DayRange:

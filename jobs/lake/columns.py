@@ -46,8 +46,8 @@ DS = Column("ds", "date", "the day of the partition")
 class Table:
     """One table of the lake: partitioned by `ds`, rows sorted by `key`, one file per day and bucket.
 
-    The bucket is a hash of `key[0]`, or the boolean `split_by`, so that readers may plan only the files
-    with the rows that they want.
+    The bucket is a hash of `key[0]`, or the boolean or small number `split_by`, so that readers may plan only
+    the files with the rows that they want.
 
     `files_per_day` and `row_group_rows` are fixed here and not taken from the machine, so that equal
     content gives equal files on any number of cores.

@@ -117,5 +117,5 @@ def _split(rows: pa.Table, table: Table, bucket: int) -> Iterator[tuple[int, pa.
     if table.split_by is None:
         yield bucket, rows
         return
-    for part in (False, True):
+    for part in sorted(rows[table.split_by].unique().to_pylist()):
         yield int(part), rows.filter(pa.compute.equal(rows[table.split_by], part))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
-from pyiceberg.expressions import EqualTo
+from pyiceberg.expressions import EqualTo, In
 
 from jobs.examples.interest import category_names
 from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
@@ -38,10 +38,19 @@ def models_folder(run: Run) -> Path:
     return run.home / "models" / run.scenario.name
 
 
-def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange | None = None) -> list[str]:
-    """Files of the candidates anchored on `anchors`, and of the campaigns that closed in `campaigns`."""
-    from_candidates = EqualTo(term="from_candidates", value=True)
-    files = lake.files(examples(run.scenario), anchors, where=from_candidates)
+def example_files(
+    run: Run,
+    lake: Lake,
+    anchors: DayRange,
+    campaigns: DayRange | None = None,
+    folds: Sequence[int] = (),
+) -> list[str]:
+    """Files of the candidates anchored on `anchors`, and of the campaigns that closed in `campaigns`.
+
+    The tables of a log without times have a file per fold: those of `folds`.
+    """
+    kept = In("fold", folds) if folds else EqualTo(term="from_candidates", value=True)
+    files = lake.files(examples(run.scenario), anchors, where=kept)
     if campaigns:
         files = [*files, *lake.files(campaign_examples(run.scenario), campaigns)]
     return [local_path(path) for path in files]
@@ -50,7 +59,8 @@ def example_files(run: Run, lake: Lake, anchors: DayRange, campaigns: DayRange |
 def judging_files(run: Run, lake: Lake, days: TrainingDays) -> tuple[list[str], list[str]]:
     """Files of what judges tonight's models, the new one and the one that serves: anchors and campaigns."""
     campaigns = lake.files(campaign_examples(run.scenario), (days.campaigns_held_out_from, run.date))
-    return example_files(run, lake, days.validation), list(map(local_path, campaigns))
+    anchors = example_files(run, lake, days.validation, folds=days.held_out_folds)
+    return anchors, list(map(local_path, campaigns))
 
 
 def validation_files(run: Run, lake: Lake, days: TrainingDays) -> list[str]:
@@ -99,19 +109,19 @@ def make_spec(
     Raises:
         ValueError: if there are no examples to train on.
     """
-    model, train, closed_from = run.scenario.model, days.train, run.scenario.logs.first_day
+    model, refit = run.scenario.model, run.scenario.learn.refit
+    train, closed_from = days.train, run.scenario.logs.first_day
     held_out = days.campaigns_held_out_from
     if earlier:
         train = _day_after(earlier.days.train[1]), days.train[1]
         closed_from = earlier.days.campaigns_held_out_from
         last_rate = {"learning_rate": model.training.final_learning_rate, "warmup_steps": 0, "epochs": 1}
         model = model.model_copy(update={"training": model.training.model_copy(update=last_rate)})
-    train_files = example_files(run, lake, train, (closed_from, _day_before(held_out)))
+    train_files = example_files(run, lake, train, (closed_from, _day_before(held_out)), days.train_folds)
     if not (train_files or earlier):
         raise ValueError(f"examples has no rows for {train[0]} to {train[1]}: run build_examples first")
-    final_files = (
-        example_files(run, lake, days.final, (held_out, run.date)) if run.scenario.learn.refit else []
-    )
+    after = (held_out, run.date)
+    final_files = example_files(run, lake, days.final, after, days.held_out_folds) if refit else []
     validation = validation_files(run, lake, days)
     calibration = example_files(run, lake, days.calibration) if days.calibration else []
     today = (run.date, run.date)

@@ -13,7 +13,7 @@ class TrainingDays:
     """Anchor days, inclusive: `train`, a gap of one label window, `calibration` if any, `validation`.
 
     `final` is for the refit: all after `train`. Campaigns that closed from `campaigns_held_out_from` on judge
-    and refit, those before it train.
+    and refit, those before it train. On the one day of a log without times folds do what days do elsewhere.
     """
 
     train: DayRange
@@ -21,6 +21,8 @@ class TrainingDays:
     validation: DayRange
     final: DayRange
     campaigns_held_out_from: date
+    train_folds: tuple[int, ...] = ()
+    held_out_folds: tuple[int, ...] = ()
 
     @property
     def held_out_from(self) -> date:
@@ -36,6 +38,9 @@ def plan_days(run: Run) -> TrainingDays:
     """
     first, last = training_anchor_days(run)
     learn = run.scenario.learn
+    if folds := run.scenario.examples.folds:
+        day, tomorrow = (first, last), last + timedelta(days=1)
+        return TrainingDays(day, None, day, day, tomorrow, tuple(range(1, folds)), (0,))
     validation_first = last - timedelta(days=learn.validation_days - 1)
     held_out_from = validation_first - timedelta(days=learn.calibration_days)
     train_last = held_out_from - timedelta(days=run.scenario.examples.closes_after_days + 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.config import CONF_FOLDER, ConfigError, load_runtime, load_scenario
+from jobs.examples.tables import check_fields
 from jobs.stage import make_run
 
 GROCERY = (CONF_FOLDER / "grocery.yaml").read_text(encoding="utf-8")
@@ -126,15 +127,38 @@ def test_a_date_outside_the_log_is_refused(home: Path, day: date) -> None:
         make_run("grocery", day)
 
 
-def test_a_log_without_times_is_refused(home: Path, tmp_path: Path) -> None:
-    dated = (CONF_FOLDER / "movies.yaml").read_text(encoding="utf-8")
-    path = tmp_path / "movies.yaml"
-    path.write_text(
-        dated.replace("{column: timestamp, unit: seconds}", "{day: 1997-09-20}"), encoding="utf-8"
-    )
+MOVIES_1M = (CONF_FOLDER / "movies_1m.yaml").read_text(encoding="utf-8")
 
-    with pytest.raises(ConfigError, match="movies: a log without times has no nights"):
-        make_run(str(path), date(1997, 9, 20))
+
+@pytest.mark.parametrize(
+    ("found", "changed", "message"),
+    [
+        ("{day: 2000-02-01}", "{column: ts, unit: seconds}", "examples.folds are for logs without times"),
+        ("  folds: 5 # the first judges\n", "", "examples.folds are for logs without times"),
+        ("last_day: 2000-02-01", "last_day: 2000-02-02", "a log without times has one day"),
+        ("anchor: rating", "anchor: user_day", "a log without times has no user-days"),
+        ("refit: true", "refit: true\n  warm_start: {max_age_days: 6}", "no days for"),
+    ],
+)
+def test_a_log_without_times_has_one_day_and_folds(
+    tmp_path: Path, found: str, changed: str, message: str
+) -> None:
+    assert MOVIES_1M.count(found) == 1
+    path = tmp_path / "movies.yaml"
+    path.write_text(MOVIES_1M.replace(found, changed), encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=message):
+        load_scenario(str(path))
+
+
+def test_a_model_of_a_log_without_times_reads_nothing_that_changes_from_day_to_day(tmp_path: Path) -> None:
+    path = tmp_path / "movies.yaml"
+    field = "{kind: id, name: department_id}"
+    path.write_text(MOVIES_1M.replace(field, "{kind: numeric, name: item_rating_count}"), encoding="utf-8")
+
+    check_fields(load_scenario("movies_1m"))
+    with pytest.raises(ValueError, match=r"\['item_rating_count'\] of a log without times"):
+        check_fields(load_scenario(str(path)))
 
 
 def test_a_digest_changes_with_its_sections_alone(tmp_path: Path) -> None:

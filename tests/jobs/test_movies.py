@@ -15,9 +15,12 @@ from jobs.config import CONF_FOLDER
 from jobs.examples.tables import examples
 from jobs.lake.catalog import REPOSITORY
 from jobs.learn.tables import TASK_METRICS
+from jobs.learn.train_model import make_spec
+from jobs.learn.training_days import plan_days
 from jobs.logs.tables import EVENTS, ITEMS
-from jobs.nightly import run_night
+from jobs.nightly import load_stage, run_night
 from jobs.recommend.tables import RECOMMENDATIONS
+from jobs.stage import make_run
 from tests.jobs.test_taobao import build_tables
 
 DATA = REPOSITORY.parent / "shared" / "data" / "movielens_100k"
@@ -86,6 +89,48 @@ def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
     ).as_py()
     first_ratings = rows.filter(pc.is_null(rows["user_rating_count"]))
     assert 0 < first_ratings.num_rows < rows.num_rows  # users never seen before are examples, too
+
+
+@pytest.mark.slow
+def test_a_log_without_times_is_learned_and_judged_by_folds(
+    spark: SparkSession, tmp_path: Path, home: Path
+) -> None:
+    log = write_movies_log(tmp_path / "log")
+    path, day = tmp_path / "movies_1m.yaml", date(2000, 2, 1)
+    scenario = yaml.safe_load((CONF_FOLDER / "movies_1m.yaml").read_text(encoding="utf-8"))
+    scenario["logs"] |= {"path": str(log)}
+    scenario["logs"]["users"]["attributes"] = {}
+    scenario["learn"]["promotion"]["min_gain_over_constant"] = 0.0
+    scenario["model"]["training"] |= {"num_processes": 1, "global_batch_size": 64}
+    path.write_text(yaml.safe_dump({**scenario, "name": "small"}, sort_keys=False), encoding="utf-8")
+    ratings = pq.read_table(log / "ratings.parquet")
+
+    run = make_run(str(path), day)
+    for stage in ("ingest", "tiles", "features", "candidates", "examples", "train", "evaluate"):
+        load_stage(stage)(run, run.lake(stage))
+
+    lake, days = run.lake(), plan_days(run)
+    rows = lake.read_arrow(examples(run.scenario))
+    assert (rows.num_rows, set(rows["ds"].to_pylist())) == (ratings.num_rows, {day})
+    spec = make_spec(run, lake, days, home)
+    pairs = {
+        name: {tuple(pair.values()) for file in files for pair in read_pairs(file)}
+        for name, files in (("train", spec.train_files), ("judged", spec.validation_files))
+    }
+    assert set(spec.validation_files) == set(spec.final_files)
+    assert pairs["train"].isdisjoint(pairs["judged"])
+    assert len(pairs["train"] | pairs["judged"]) == ratings.num_rows
+    assert 0.1 < len(pairs["judged"]) / ratings.num_rows < 0.3
+    auc = next(
+        row for row in lake.read_arrow(TASK_METRICS).to_pylist()
+        if (row["role"], row["task"], row["metric"]) == ("candidate", "like", "auc")
+    )  # fmt: skip
+    assert auc["example_count"] == len(pairs["judged"])
+
+
+def read_pairs(file: Path) -> list[dict[str, str]]:
+    pairs: list[dict[str, str]] = pq.read_table(file, columns=["user_id", "item_id"]).to_pylist()
+    return pairs
 
 
 @pytest.mark.slow

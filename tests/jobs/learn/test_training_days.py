@@ -75,3 +75,13 @@ def test_a_log_too_young_to_train_on_is_refused(day: date, is_enough: bool) -> N
     else:
         with pytest.raises(ValueError, match=r"2017-01-20 is too early: .* lower learn\.validation_days"):
             plan_days(run)
+
+
+def test_on_the_one_day_of_a_log_without_times_folds_do_what_days_do_elsewhere() -> None:
+    day = date(2000, 2, 1)
+
+    days = plan_days(Run(load_scenario("movies_1m"), RUNTIME, day, "r", Path()))
+
+    assert days.train == days.validation == days.final == (day, day)
+    assert (days.train_folds, days.held_out_folds) == ((1, 2, 3, 4), (0,))
+    assert days.campaigns_held_out_from > day
