@@ -84,7 +84,8 @@ def _writes(run: Run, stage: str) -> list[str]:
     if stage == "train":
         return ["model_runs", f"models/{run.scenario.name}/"]
     if stage == "evaluate":
-        return ["task_metrics", "field_importance", "field_attributions", "model_runs"]
+        twins = ["twin_gains"] if run.scenario.learn.has_twins_on(run.date) else []
+        return ["task_metrics", "field_importance", "field_attributions", *twins, "model_runs"]
     if stage == "report":
         return [f"reports/{run.scenario.name}/{run.date}.html"]
     return [table.name for table in by_stage.get(stage, ())]

@@ -1,5 +1,6 @@
 """The typed `learn` part of a scenario: what trains, calibrates and judges a model, and when it may serve."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,13 @@ class WarmStartConfig(StrictModel):
     max_age_days: PositiveInt
 
 
+class TwinsConfig(StrictModel):
+    """Each `every_days`-th night trains the model and a twin of each task on a share of the rows."""
+
+    sample_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    every_days: PositiveInt = 1
+
+
 class LearnConfig(StrictModel):
     """The newest `validation_days` of closed anchors judge the model; `refit`: then it sees them once.
 
@@ -35,6 +43,7 @@ class LearnConfig(StrictModel):
     The `calibration_days` before them calibrate the tasks whose `calibration` names a method.
     A model that is trained from scratch begins with the weights of the model folder `start_from`, if there is
     one, such as that of another scenario; a relative path is one below the home.
+    `twins`: whether joint learning helped each task is measured, too.
     On about `attribution_rows` of the rows that judged a model it is measured what each field adds to the
     predictions; 0: not at all.
     On about `importance_rows` of their rows each field's importance is measured; 0: not at all.
@@ -49,5 +58,10 @@ class LearnConfig(StrictModel):
     warm_start: WarmStartConfig | None = None
     attribution_rows: NonNegativeInt = 500
     importance_rows: NonNegativeInt = 5_000
+    twins: TwinsConfig | None = None
     max_field_auc: Annotated[float, Field(gt=0.0, le=1.0)] = 0.99
     promotion: PromotionRule
+
+    def has_twins_on(self, day: date) -> bool:
+        """Days are counted from the same one, whatever the first run."""
+        return self.twins is not None and day.toordinal() % self.twins.every_days == 0

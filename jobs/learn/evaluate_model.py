@@ -19,7 +19,7 @@ from jobs.learn.config import PromotionRule
 from jobs.learn.field_attributions import attribution_rows
 from jobs.learn.model_inputs import sample_rows
 from jobs.learn.registry import model_of_run, serving_model
-from jobs.learn.tables import FIELD_ATTRIBUTIONS, FIELD_IMPORTANCE, MODEL_RUNS, TASK_METRICS
+from jobs.learn.tables import FIELD_ATTRIBUTIONS, FIELD_IMPORTANCE, MODEL_RUNS, TASK_METRICS, TWIN_GAINS
 from jobs.learn.train_model import judging_files, models_folder, validation_files
 from jobs.learn.training_days import plan_days
 from jobs.stage import RowCounts, Run, stage_main
@@ -103,14 +103,15 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
     lake.append(TASK_METRICS, rows, replacing={"run_id": run.run_id})
     counts = {TASK_METRICS.name: len(rows)}
     files = validation_files(run, lake, plan_days(run))
-    of_fields = {
+    measured = {
         FIELD_IMPORTANCE: importance_rows(run, lake, version),
         FIELD_ATTRIBUTIONS: attribution_rows(run, files, models_folder(run) / version, version),
+        TWIN_GAINS: _compare_with_twins(run, lake, version),
     }
-    for table, measured in of_fields.items():
-        if measured:
-            lake.append(table, measured, replacing={"run_id": run.run_id})
-        counts[table.name] = len(measured)
+    for table, records in measured.items():
+        if records:
+            lake.append(table, records, replacing={"run_id": run.run_id})
+        counts[table.name] = len(records)
     lake.append(MODEL_RUNS, [{**model, "status": status, "reason": reason}], replacing={"run_id": run.run_id})
     return counts
 
@@ -143,6 +144,14 @@ def importance_rows(run: Run, lake: Lake, version: str) -> list[dict[str, Any]]:
         }
         for found in measured
     ]
+
+
+def _compare_with_twins(run: Run, lake: Lake, version: str) -> list[dict[str, Any]]:
+    if not run.scenario.learn.has_twins_on(run.date):
+        return []
+    from jobs.compare.twins_of_night import compare_with_twins  # torch: only where it is needed
+
+    return compare_with_twins(run, lake, version)
 
 
 def _judge_serving(run: Run, lake: Lake, version: str) -> Metrics:

@@ -79,4 +79,26 @@ FIELD_ATTRIBUTIONS = Table(
     ),
 )
 
-TABLES = (MODEL_RUNS, TASK_METRICS, FIELD_IMPORTANCE, FIELD_ATTRIBUTIONS)
+TWIN_GAINS = Table(
+    name="twin_gains",
+    meaning="What joint learning gained each task over a single-task twin, both trained on a sample.",
+    ds_is="run date",
+    key=("run_id", "task"),
+    columns=(
+        Column("run_id", "string", "the run that measured it"),
+        Column("model_version", "string", "the run's model"),
+        Column("sample_rate", "double", "the share of the rows that both were trained and judged on"),
+        Column("task", "string", "the task, or `average` over the tasks"),
+        Column("metric", "string", "auc, normalised_gini, root_mean_squared_error or log_loss"),
+        Column("mean", "double", "the metric of the joint model"),
+        Column("ci_low", "double", "lower end of its 95% interval"),
+        Column("ci_high", "double", "upper end"),
+        Column("twin", "double", "the metric of the twin"),
+        Column("gain", "double", "relative gain of the joint model; above 0 is better whatever the metric"),
+        Column("gain_low", "double", "lower end of its 95% interval, by a paired bootstrap over users"),
+        Column("gain_high", "double", "upper end"),
+        Column("verdict", "string", "positive transfer, negative transfer or no clear difference"),
+    ),
+)
+
+TABLES = (MODEL_RUNS, TASK_METRICS, FIELD_IMPORTANCE, FIELD_ATTRIBUTIONS, TWIN_GAINS)

@@ -43,6 +43,7 @@ class Night:
     metrics: Sequence[Row]
     attributions: Mapping[str, Sequence[Row]]
     importance: Mapping[str, Sequence[Row]]
+    gains: Sequence[Row]
     shelves: Sequence[Shelf]
 
     @property
@@ -75,6 +76,7 @@ def collect_night(run: Run, lake: Lake) -> Night:
         metrics=compare_models(of_run("task_metrics")),
         attributions=rank_attributions(of_run("field_attributions")),
         importance=rank_fields(of_run("field_importance")),
+        gains=of_run("twin_gains"),
         shelves=sample_shelves(lake, run),
     )
 

@@ -1,4 +1,4 @@
-"""Imports petastorm 0.13.1 on today's pyarrow, which no longer has the names that petastorm was written for.
+"""Lets petastorm 0.13.1 run on today's pyarrow, which no longer has the names that petastorm was written for.
 
 The lost names exist only inside petastorm's own modules: there `pa`, `pq` and `np` become twins of the real
 modules with the old names added. The real pyarrow and numpy stay as they are for everyone else.
@@ -6,9 +6,10 @@ modules with the old names added. The real pyarrow and numpy stay as they are fo
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -18,36 +19,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from packaging.version import Version
 
-
-class Piece:
-    """The legacy `pq.ParquetDatasetPiece`: a file, or one row group of it."""
-
-    def __init__(
-        self, path: str, open_file_func: Any = None, row_group: int | None = None, partition_keys: Any = None
-    ) -> None:
-        self.path, self.row_group = path, row_group
-        self.partition_keys = list(partition_keys or [])
-
-    def get_metadata(self) -> pq.FileMetaData:
-        return pq.read_metadata(self.path)
-
-    def read(self, columns: Any = None, partitions: Any = None) -> pa.Table:
-        with pq.ParquetFile(self.path) as parquet_file:
-            return parquet_file.read_row_group(self.row_group, columns=sorted(columns), use_threads=False)
-
-
-class Dataset:
-    """The part of the legacy `pq.ParquetDataset` that a batch reader of plain local files asks for."""
-
-    partitions = metadata = common_metadata = metadata_path = common_metadata_path = None
-
-    def __init__(self, path_or_paths: str | list[str], filesystem: Any = None, **_: Any) -> None:
-        self.fs = filesystem or LocalFileSystem()
-        self.paths = path_or_paths
-        paths = [path_or_paths] if isinstance(path_or_paths, str) else path_or_paths
-        if missing := [path for path in paths if not Path(path).is_file()]:
-            raise FileNotFoundError(f"no such Parquet files: {missing}")
-        self.pieces = [Piece(path) for path in paths]
+from mtl_model.data.petastorm_dataset import Dataset, Piece
 
 
 class TableQueueReader:
@@ -71,18 +43,57 @@ class TableQueueReader:
                     raise StopIteration from None
 
 
+class TwinLoader(Loader):
+    """Runs a module of petastorm with the lost modules at hand, then gives it the twins."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)  # what `python -m` and tracebacks ask of it
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        created: ModuleType | None = self.loader.create_module(spec)
+        return created
+
+    def exec_module(self, module: ModuleType) -> None:
+        with _lost_modules():
+            self.loader.exec_module(module)
+        for name, value in list(vars(module).items()):
+            if id(value) in TWINS:
+                setattr(module, name, TWINS[id(value)])
+
+
+class PetastormFinder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != "petastorm":
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec and spec.loader:
+            spec.loader = TwinLoader(spec.loader)
+        return spec
+
+
+def install() -> None:
+    """From now on petastorm can be imported, whatever module of it."""
+    if not any(isinstance(finder, PetastormFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, PetastormFinder())
+
+
 def import_petastorm_reader() -> ModuleType:
     """The module `petastorm.reader`, able to run."""
-    if "petastorm.reader" not in sys.modules:
-        with _lost_modules():
-            importlib.import_module("petastorm.reader")
-        _give_twins()
-    return sys.modules["petastorm.reader"]
+    install()
+    return importlib.import_module("petastorm.reader")
 
 
 @contextmanager
 def _lost_modules() -> Iterator[None]:
-    """Lends import names that are gone, only while petastorm is imported."""
+    """Lends import names that are gone, only while a module of petastorm is imported."""
+    if hasattr(pa, "LocalFileSystem"):  # by the module that imports this one
+        yield
+        return
     filesystem, hdfs, version = (
         ModuleType(name) for name in ("pyarrow.filesystem", "pyarrow.hdfs", "distutils.version")
     )
@@ -102,23 +113,17 @@ def _lost_modules() -> Iterator[None]:
             del sys.modules[name]
 
 
-def _give_twins() -> None:
-    """Replaces the names of numpy and pyarrow in petastorm's modules."""
-    legacy_pq = _twin(pq, ParquetDataset=Dataset, ParquetDatasetPiece=Piece)
-    twins = {
-        id(np): _twin(np, unicode_=np.str_, string_=np.bytes_),
-        id(pa): _twin(pa, parquet=legacy_pq, localfs=LocalFileSystem()),
-        id(pq): legacy_pq,
-    }
-    for name, module in list(sys.modules.items()):
-        if name.startswith("petastorm."):
-            for key, value in list(vars(module).items()):
-                if id(value) in twins:
-                    setattr(module, key, twins[id(value)])
-
-
 def _twin(module: ModuleType, **legacy_names: Any) -> ModuleType:
     twin = ModuleType(f"{__name__}.{module.__name__}")
     twin.__dict__.update({**vars(module), **legacy_names, "__name__": twin.__name__})
     twin.__dict__["__getattr__"] = lambda name: getattr(module, name)  # what the module loads lazily
+    sys.modules[twin.__name__] = twin  # so that what refers to it can be sent to another process
     return twin
+
+
+_LEGACY_PQ = _twin(pq, ParquetDataset=Dataset, ParquetDatasetPiece=Piece)
+TWINS = {
+    id(np): _twin(np, unicode_=np.str_, string_=np.bytes_),
+    id(pa): _twin(pa, parquet=_LEGACY_PQ, localfs=LocalFileSystem()),
+    id(pq): _LEGACY_PQ,
+}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.lake.lake import Lake
-from jobs.learn.tables import FIELD_ATTRIBUTIONS, FIELD_IMPORTANCE, MODEL_RUNS, TASK_METRICS
+from jobs.learn.tables import FIELD_ATTRIBUTIONS, FIELD_IMPORTANCE, MODEL_RUNS, TASK_METRICS, TWIN_GAINS
 from jobs.logs.tables import INGEST_COUNTS, QUARANTINE
 from jobs.publish.plots import Scale, calibration_plot, format_number, learning_curve, sparkline
 from jobs.publish.publish_run import publish_run
@@ -44,6 +44,12 @@ def learned(lake: Lake, home: Path) -> Callable[[str], None]:
         of_task = {"run_id": run_id, "task": "purchase", "metric": "auc", "value": 0.8, "example_count": 99}
         losses = [{**of_task, "field": field, "loss": loss} for field, loss in fields.items()]
         replace_day(lake, FIELD_IMPORTANCE, DAY, losses)
+        gain = {"run_id": run_id, "gain": -0.02, "gain_low": -0.03, "gain_high": -0.01, "sample_rate": 0.1,
+                "verdict": "negative transfer"}  # fmt: skip
+        replace_day(lake, TWIN_GAINS, DAY, [
+            {**gain, "task": "purchase", "metric": "auc", "mean": 0.8, "twin": 0.82},
+            {**gain, "task": "average", "metric": "gain"},
+        ])  # fmt: skip
         folder = home / "models" / "small" / "m1"
         folder.mkdir(parents=True)
         steps = [
@@ -74,7 +80,8 @@ def test_a_published_night_is_told_in_full(
     expected = (
         "Monday, 1 May 2017", "published", "ingest", "price is negative", "every row has a reason",
         "12,345 examples", "better than constant", "0.812", "user basket count", "0.0825", "width: 24.2%",
-        "What the predictions are made of", "Bread &amp; butter", "bought &lt;often&gt;",
+        "Bread &amp; butter", "bought &lt;often&gt;",
+        "What the predictions are made of", "on 10 % of the rows", "-3.00 to -1.00 %", "negative transfer",
     )  # fmt: skip
     assert [text for text in expected if text not in page] == []
     assert page.index("user basket count") < page.index("brand") < page.index("item price 28d")

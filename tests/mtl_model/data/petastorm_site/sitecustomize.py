@@ -1,0 +1,11 @@
+"""For every process of petastorm's own tests, those of Spark and of its process pool too.
+
+The test files themselves use names that numpy 2 has lost.
+"""
+
+import numpy as np
+
+from mtl_model.data.petastorm_compat import install
+
+np.unicode_, np.string_ = np.str_, np.bytes_
+install()
