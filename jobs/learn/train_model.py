@@ -49,7 +49,7 @@ def example_files(
 
     The tables of a log without times have a file per fold: those of `folds`.
     """
-    kept = In("fold", folds) if folds else EqualTo(term="from_candidates", value=True)
+    kept = In(term="fold", literals=folds) if folds else EqualTo(term="from_candidates", value=True)
     files = lake.files(examples(run.scenario), anchors, where=kept)
     if campaigns:
         files = [*files, *lake.files(campaign_examples(run.scenario), campaigns)]
