@@ -137,7 +137,7 @@ class JointModel(nn.Module):
         if task not in self.detached or not rows.requires_grad:
             return rows
         rows = rows.view_as(rows)
-        rows.register_hook(torch.zeros_like)
+        rows.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]  # torch has no types for it
         return rows
 
     def penalty(self) -> Tensor | float:

@@ -96,7 +96,9 @@ class Dataset:
         self.fs: AbstractFileSystem = filesystem or LocalFileSystem()
         if isinstance(self.fs, pyarrow.fs.FileSystem):
             self.fs = ArrowFSWrapper(self.fs)
-        self.metadata_path = self.common_metadata_path = self.metadata = self.common_metadata = None
+        self.metadata: pq.FileMetaData | None = None
+        self.common_metadata: pq.FileMetaData | None = None
+        self.metadata_path = self.common_metadata_path = None
         self.paths: str | list[str] = path_or_paths
         if isinstance(path_or_paths, list) and len(path_or_paths) == 1:
             self.paths = path_or_paths[0]

@@ -15,7 +15,7 @@ Shapes: B = rows, I = inputs of the sharing, C = copies, D = factors, F = fields
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from mtl_model.heads.binary import BinaryHead
 from mtl_model.heads.multiclass import MulticlassHead
 from mtl_model.heads.multilabel import MultilabelHead
 from mtl_model.heads.zero_inflated_lognormal import ZeroInflatedLognormalHead
+from mtl_model.layers.pooled_lists import PooledList
 from mtl_model.model import Head, JointModel
 from mtl_model.predict import Predictor
 
@@ -146,7 +147,7 @@ def input_fields(model: JointModel, encoder: Encoder) -> list[str]:
     factored = [field.columns for side in _sides(model) for field in side]
     pooled = [name for name, columns in encoder.list_columns.items() if columns not in factored]
     for name, pool in zip(pooled, model.lists, strict=True):
-        fields += [name] * int(pool.output_dim)
+        fields += [name] * cast(PooledList, pool).output_dim
     return fields + encoder.numeric_columns
 
 

@@ -126,9 +126,9 @@ class Trainer:
         if first_step >= last_step:
             return
         self.wrapped.train()
-        batches = islice(self._batches(one_pass), first_step - one_pass.first_step, None)
+        left = islice(self._batches(one_pass), first_step - one_pass.first_step, None)
         stream_batch_size = self.training.global_batch_size // self.training.num_processes
-        batches = prefetch(batches, batches_per_pool(stream_batch_size))
+        batches = prefetch(left, batches_per_pool(stream_batch_size))
         clock, window = WaitClock(), Window(self._count_rows(None))
         for step, batch in enumerate(clock.watch(batches), start=first_step + 1):
             window.add(*self.train_step(batch.to(self.group.device), step))

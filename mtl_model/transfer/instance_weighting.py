@@ -59,7 +59,8 @@ class DomainClassifier:
             ValueError: if all rows are of one domain.
         """
         optimizer = torch.optim.Adagrad([self.of_ids, self.of_numbers, self.bias], lr=learning_rate)
-        with torch.sparse.check_sparse_tensor_invariants(enable=False):
+        without_checks = torch.sparse.check_sparse_tensor_invariants
+        with without_checks(enable=False):  # type: ignore[no-untyped-call]  # torch has no types for it
             for batch in batches:
                 if not batch.num_rows:
                     continue

@@ -26,6 +26,7 @@ def test_a_folder_has_its_partition_values_as_columns(folder: str) -> None:
     assert dataset.partitions.partition_names == {"day"}
     rows = [row for piece in dataset.pieces for row in piece.read(partitions=dataset.partitions).to_pylist()]
     assert rows == [{"value": 5, "day": 1}, {"value": 50, "day": 10}, {"value": 10, "day": 2}]
+    assert dataset.common_metadata is not None
     assert dataset.common_metadata.schema.names == ["value"]
 
 

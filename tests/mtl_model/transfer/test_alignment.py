@@ -1,13 +1,16 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import Tensor
 
 from mtl_model.transfer.coral import coral
 from mtl_model.transfer.mmd import WIDTH_FACTORS, mmd
 
+Distance = Callable[[Tensor, Tensor], Tensor]
 Rows = npt.NDArray[np.float64]
 
 
@@ -48,7 +51,7 @@ def test_coral_is_that_of_the_covariances() -> None:
 
 
 @pytest.mark.parametrize("distance", [mmd, coral])
-def test_steps_down_the_gradient_bring_the_domains_together(distance: type[mmd]) -> None:
+def test_steps_down_the_gradient_bring_the_domains_together(distance: Distance) -> None:
     generator = torch.Generator().manual_seed(1)
     source = torch.randn(30, 2, generator=generator)
     target = (3 * torch.randn(20, 2, generator=generator) + 1).requires_grad_()

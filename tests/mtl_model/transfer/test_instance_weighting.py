@@ -45,7 +45,7 @@ def test_a_source_row_weighs_the_ratio_of_its_density_in_the_domains(make_spec: 
     weights = classifier.weigh(rows).weights
 
     user = rows.ids[:, 0]
-    for known in user.unique():
+    for known in sorted(set(user.tolist())):
         in_target = (user[rows.is_target] == known).float().mean()
         in_source = (user[~rows.is_target] == known).float().mean()
         of_rows = weights[(user == known) & ~rows.is_target]

@@ -7,5 +7,5 @@ import numpy as np
 
 from mtl_model.data.petastorm_compat import install
 
-np.unicode_, np.string_ = np.str_, np.bytes_
+vars(np).update(unicode_=np.str_, string_=np.bytes_)
 install()
