@@ -45,7 +45,7 @@ def compare(name: str, workload: Workload, num_rounds: int) -> None:
         spec = _write_files(workload, Path(folder))
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         train = [str(NUM_PROCESSES), "-m", "mtl_model.training.train", "--spec", str(spec)]
-        rival = [bench_python, "-m", "benchmarks.torch_rechub_training", folder]
+        rival: list[str | Path] = [bench_python, "-m", "benchmarks.torch_rechub_training", folder]
         for _ in range(num_rounds):
             seconds["ours"].append(_time([*torchrun, *train], num_threads=1))
             shutil.rmtree(Path(folder) / "model")
