@@ -44,9 +44,9 @@ class LearnConfig(StrictModel):
     A model that is trained from scratch begins with the weights of the model folder `start_from`, if there is
     one, such as that of another scenario; a relative path is one below the home.
     `twins`: whether joint learning helped each task is measured, too.
-    On about `attribution_rows` of the rows that judged a model it is measured what each field adds to the
-    predictions; 0: not at all.
-    On about `importance_rows` of their rows each field's importance is measured; 0: not at all.
+    Of a model that is trained from scratch it is measured what each field adds to the predictions, on about
+    `attribution_rows` of the rows that judged it, and each field's importance, on about `importance_rows`;
+    0: not at all.
     A number that alone ranks the labels of a task better than `max_field_auc` must have seen them.
     """
 

@@ -12,15 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from jobs.lake.lake import Lake
 from jobs.learn.config import PromotionRule
-from jobs.learn.field_attributions import attribution_rows
-from jobs.learn.model_inputs import sample_rows
+from jobs.learn.explain_model import explain_model
 from jobs.learn.registry import model_of_run, serving_model
-from jobs.learn.tables import FIELD_ATTRIBUTIONS, FIELD_IMPORTANCE, MODEL_RUNS, TASK_METRICS, TWIN_GAINS
-from jobs.learn.train_model import judging_files, models_folder, validation_files
+from jobs.learn.tables import MODEL_RUNS, TASK_METRICS, TWIN_GAINS
+from jobs.learn.train_model import models_folder, validation_files
 from jobs.learn.training_days import plan_days
 from jobs.stage import RowCounts, Run, stage_main
 from mtl_model.evaluation.config import ALL_ROWS
@@ -102,48 +99,13 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
     logger.info("%s %s: %s", version, status, reason)
     lake.append(TASK_METRICS, rows, replacing={"run_id": run.run_id})
     counts = {TASK_METRICS.name: len(rows)}
-    files = validation_files(run, lake, plan_days(run))
-    measured = {
-        FIELD_IMPORTANCE: importance_rows(run, lake, version),
-        FIELD_ATTRIBUTIONS: attribution_rows(run, files, models_folder(run) / version, version),
-        TWIN_GAINS: _compare_with_twins(run, lake, version),
-    }
+    measured = explain_model(run, lake, model) | {TWIN_GAINS: _compare_with_twins(run, lake, version)}
     for table, records in measured.items():
         if records:
             lake.append(table, records, replacing={"run_id": run.run_id})
         counts[table.name] = len(records)
     lake.append(MODEL_RUNS, [{**model, "status": status, "reason": reason}], replacing={"run_id": run.run_id})
     return counts
-
-
-def importance_rows(run: Run, lake: Lake, version: str) -> list[dict[str, Any]]:
-    """One record per task and field, from as many rows of each day that judged the model."""
-    from mtl_model.evaluation.evaluate import GROUP_COLUMN, RATE_COLUMN  # torch: only where it is needed
-    from mtl_model.evaluation.permutation_importance import permutation_importance
-    from mtl_model.predict import load_predictor
-
-    files = judging_files(run, lake, plan_days(run))
-    num_rows = run.scenario.learn.importance_rows
-    if not (num_rows and any(files)):
-        return []
-    predictor = load_predictor(models_folder(run) / version, weights="judged")
-    columns = list(dict.fromkeys([*predictor.encoder.training_columns, GROUP_COLUMN, RATE_COLUMN]))
-    rows = [sample_rows(part, columns, -(-num_rows // len(part))) for part in files if part]
-    measured = permutation_importance(predictor, pa.concat_tables(rows), run.scenario.model.training.seed)
-    return [
-        {
-            "ds": run.date,
-            "run_id": run.run_id,
-            "model_version": version,
-            "task": found.task,
-            "field": found.field,
-            "metric": found.metric,
-            "value": found.value,
-            "loss": found.loss,
-            "example_count": found.num_rows,
-        }
-        for found in measured
-    ]
 
 
 def _compare_with_twins(run: Run, lake: Lake, version: str) -> list[dict[str, Any]]:

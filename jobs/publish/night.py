@@ -58,6 +58,17 @@ def collect_night(run: Run, lake: Lake) -> Night:
         return [row for row in read_rows(lake, table, today) if row.get("run_id") == run.run_id]
 
     model = next(iter(of_run("model_runs")), None)
+
+    def of_model(table: str) -> list[Row]:
+        """Of the model itself, or of the one that it carries on; of the last run that has measured it."""
+        version = model and (model["warm_started_from"] or model["model_version"])
+        rows = [
+            row for row in read_rows(lake, table, (date.min, run.date)) if row["model_version"] == version
+        ]
+        runs = {row["run_id"] for row in rows}
+        measured_by = run.run_id if run.run_id in runs else max(runs, default=None)
+        return [row for row in rows if row["run_id"] == measured_by]
+
     folder = run.home / "models" / run.scenario.name / (model["model_version"] if model else "-")
     history, judged = folder / "history.jsonl", folder / "metrics.json"
     publications = [row for row in of_run("publications") if row["kind"] == "published"]
@@ -74,8 +85,8 @@ def collect_night(run: Run, lake: Lake) -> Night:
         history=[json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else [],
         judged=json.loads(judged.read_text()) if judged.is_file() else {},
         metrics=compare_models(of_run("task_metrics")),
-        attributions=rank_attributions(of_run("field_attributions")),
-        importance=rank_fields(of_run("field_importance")),
+        attributions=rank_attributions(of_model("field_attributions")),
+        importance=rank_fields(of_model("field_importance")),
         gains=of_run("twin_gains"),
         shelves=sample_shelves(lake, run),
     )

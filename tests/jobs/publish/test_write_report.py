@@ -35,13 +35,14 @@ def learned(lake: Lake, home: Path) -> Callable[[str], None]:
             {**measured, "model_version": "m1", "role": "candidate", "value": 0.8125},
             {**measured, "model_version": "constant", "role": "constant", "value": 0.5},
         ])  # fmt: skip
-        adds = {"run_id": run_id, "task": "purchase", "example_count": 99, "mean": 0.0}
+        of_model = {"run_id": run_id, "model_version": "m1", "task": "purchase", "example_count": 99}
+        adds = {**of_model, "mean": 0.0}
         replace_day(lake, FIELD_ATTRIBUTIONS, DAY, [
             {**adds, "field": "item_rank", "mean_absolute": 0.25},
             {**adds, "field": "user_due", "mean_absolute": 0.5},
         ])  # fmt: skip
         fields = {"brand": 0.02, "user_basket_count": 0.0825, "item_price_28d": -0.01}
-        of_task = {"run_id": run_id, "task": "purchase", "metric": "auc", "value": 0.8, "example_count": 99}
+        of_task = {**of_model, "metric": "auc", "value": 0.8}
         losses = [{**of_task, "field": field, "loss": loss} for field, loss in fields.items()]
         replace_day(lake, FIELD_IMPORTANCE, DAY, losses)
         gain = {"run_id": run_id, "gain": -0.02, "gain_low": -0.03, "gain_high": -0.01, "sample_rate": 0.1,
