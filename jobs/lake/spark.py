@@ -36,6 +36,7 @@ def start_spark(runtime: RuntimeConfig) -> SparkSession:
             "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",  # files are known
             "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
             "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647",  # a bound is measured row by row
+            "spark.sql.codegen.hugeMethodLimit": "8000",  # Java interprets larger methods, row by row
             "spark.sql.legacy.parquet.nanosAsLong": "true",  # pandas writes nanoseconds, Spark has none
             "spark.ui.showConsoleProgress": "false",
             "spark.log.level": "ERROR",

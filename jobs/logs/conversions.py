@@ -1,6 +1,6 @@
 """Values of a source -> values of the data contract, exactly; null where a value cannot be converted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -43,24 +43,34 @@ def convert(
             return unix_to_instant(column, type_, mapped.unit)
         return to_instant(column, type_, kind, mapped.time_zone or time_zone)
     if isinstance(mapped, MoneyColumn):
-        return to_minor_units(column, mapped.decimals)
+        return to_minor_units(column, type_, mapped.decimals)
     if isinstance(mapped, EventTypeColumn):
         return translate(column, mapped.translation)
     if isinstance(mapped, PathColumn):
         return to_path(column, mapped.separator)
-    simple: Mapping[type[AnyColumn], Callable[[Column], Column]] = {
-        WholeColumn: to_whole,
-        NumberColumn: to_number,
-    }
-    return simple.get(type(mapped), to_text)(column)
+    if isinstance(mapped, WholeColumn):
+        return to_whole(column, type_)
+    return to_number(column) if isinstance(mapped, NumberColumn) else to_text(column)
+
+
+def to_local(instant: Column, time_zone: str) -> Column:
+    """The wall-clock time of an instant; sessions are in UTC, so that UTC costs nothing."""
+    return instant if time_zone == "UTC" else F.from_utc_timestamp(instant, time_zone)
+
+
+def to_utc(local: Column, time_zone: str) -> Column:
+    """The instant of a wall-clock time."""
+    return local if time_zone == "UTC" else F.to_utc_timestamp(local, time_zone)
 
 
 def to_text(column: Column) -> Column:
     return column.cast("string")
 
 
-def to_whole(column: Column) -> Column:
+def to_whole(column: Column, type_: spark_types.DataType) -> Column:
     """Whole numbers of any type; a table made by pandas has 2.0 for 2 once a value is missing."""
+    if isinstance(type_, spark_types.IntegralType):
+        return column.cast("long")
     number = column.cast("string").try_cast(_DECIMAL)
     return F.when(number == F.floor(number), number.try_cast("long"))
 
@@ -70,13 +80,13 @@ def to_number(column: Column) -> Column:
     return F.when(F.abs(number) < F.lit(float("inf")), number)  # NaN is greater than all
 
 
-def to_minor_units(column: Column, decimals: int) -> Column:
+def to_minor_units(column: Column, type_: spark_types.DataType, decimals: int) -> Column:
     """Major units with `decimals` decimals -> minor units, half away from zero; 0.29 is 29, never 28.
 
     Numbers go through their shortest decimal text, so that a double's binary error plays no part.
     """
     if not decimals:
-        return to_whole(column)
+        return to_whole(column, type_)
     rounded = F.round(column.cast("string").try_cast(_DECIMAL), decimals)
     return (rounded * F.lit(10**decimals)).try_cast("long")
 
@@ -112,10 +122,10 @@ def to_instant(column: Column, type_: spark_types.DataType, kind: str, time_zone
     """
     if is_text(type_):
         instant = F.when(column.rlike(_ISO), column.try_cast("timestamp"))
-        return F.when(column.rlike(_HAS_ZONE), instant).otherwise(F.to_utc_timestamp(instant, time_zone))
+        return F.when(column.rlike(_HAS_ZONE), instant).otherwise(to_utc(instant, time_zone))
     if isinstance(type_, spark_types.LongType):  # nanoseconds, which Spark reads as a number
         instant = F.timestamp_micros(F.call_function("div", column, F.lit(1000)))
     else:
         instant = column.cast("timestamp")
     is_instant = kind == "timestamp with time zone" or isinstance(type_, spark_types.TimestampType)
-    return instant if is_instant else F.to_utc_timestamp(instant, time_zone)
+    return instant if is_instant else to_utc(instant, time_zone)

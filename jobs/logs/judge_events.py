@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.logs.config import EVENT_TYPES, TYPES_WITHOUT_ITEM, CompleteJourneyLogs, MappedLogs
+from jobs.logs.conversions import to_local
 from jobs.logs.tables import EVENTS
 
 # What a source says of a row beside the event: the books it is counted in, its file, its text as JSON, the
@@ -61,7 +62,7 @@ def judge(rows: DataFrame, logs: Logs, known_through: date) -> DataFrame:
 
 
 def _day(instant: str, logs: Logs) -> Column:
-    return F.to_date(F.from_utc_timestamp(instant, logs.time_zone))
+    return F.to_date(to_local(F.col(instant), logs.time_zone))
 
 
 def _time_fault(logs: Logs) -> Column:

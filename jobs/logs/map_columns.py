@@ -17,7 +17,7 @@ from jobs.logs.config import (
     TimeColumn,
     WholeColumn,
 )
-from jobs.logs.conversions import convert, present
+from jobs.logs.conversions import convert, present, to_utc
 from jobs.logs.file_schemas import CORRUPT, NOTHING, Kinds
 from jobs.logs.judge_events import raw_event_columns
 from jobs.logs.read_files import FILE, LANDING_DAY
@@ -38,7 +38,7 @@ def map_events(rows: DataFrame, kinds: Kinds, mapping: EventsMapping, time_zone:
     """Raw events; a purchase is of one unit where the log does not say, and its value price x quantity."""
     converted = convert_columns(rows, kinds, mapping, time_zone)
     given = {name: F.col(name) for name in converted.columns if not name.startswith("_")}
-    landed_at = F.to_utc_timestamp(F.col(LANDING_DAY).cast("timestamp"), time_zone)
+    landed_at = to_utc(F.col(LANDING_DAY).cast("timestamp"), time_zone)
     is_purchase = given["event_type"] == "purchase"
     quantity = given.get("quantity", F.when(is_purchase, 1))
     if "value" not in given and "price" in given:
@@ -147,7 +147,7 @@ def _source_column(rows: DataFrame, name: str, kind: str) -> Column:
 
 def _literal(mapped: AnyColumn, time_zone: str) -> Column:
     if isinstance(mapped, TimeColumn):
-        return F.to_utc_timestamp(F.lit(mapped.day).cast("timestamp"), time_zone)
+        return to_utc(F.lit(mapped.day).cast("timestamp"), time_zone)
     if isinstance(mapped, PathColumn):
         return F.array(*map(F.lit, mapped.value or ()))
     return F.lit(mapped.value)

@@ -36,16 +36,23 @@ def read_group(spark: SparkSession, group: FileGroup, form: Files) -> DataFrame:
 
 
 def _add_file(spark: SparkSession, rows: DataFrame, files: Sequence[LogFile]) -> DataFrame:
-    """Adds the name and the landing day of each row's file, joined by the name that Spark has for it."""
+    """Adds the name and the landing day of each row's file, joined by the name that Spark has for it.
+
+    Spark writes file:/ or file:///: the files are listed by both, so that no row's name must be changed.
+    """
     by_path = {local_path(spark_path(file.uri)): file for file in files}
-    uris = rows.inputFiles()
-    of_uri = [file_of_spark_uri(uri, by_path) for uri in uris]
+    of_uri = {uri: file_of_spark_uri(uri, by_path) for uri in rows.inputFiles()}
+    spellings = [
+        (spelling, file)
+        for uri, file in of_uri.items()
+        for spelling in dict.fromkeys(re.sub("^file:/+", start, uri) for start in ("file:/", "file:///"))
+    ]
     names = pa.table(
         {
-            "_uri": [re.sub("^file:/+", "file:/", uri) for uri in uris],
-            FILE: [file.name for file in of_uri],
-            LANDING_DAY: pa.array([file.day for file in of_uri], pa.date32()),
+            "_uri": [spelling for spelling, _ in spellings],
+            FILE: [file.name for _, file in spellings],
+            LANDING_DAY: pa.array([file.day for _, file in spellings], pa.date32()),
         }
     )
-    uri = F.regexp_replace("_metadata.file_path", "^file:/+", "file:/")
-    return rows.withColumn("_uri", uri).join(F.broadcast(spark.createDataFrame(names)), "_uri")
+    of_row = rows.withColumn("_uri", F.col("_metadata.file_path"))
+    return of_row.join(F.broadcast(spark.createDataFrame(names)), "_uri")
