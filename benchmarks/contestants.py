@@ -30,10 +30,16 @@ class Contestant:
     """One or more processes that take the same number of steps at the same time, each on a full batch."""
 
     def __init__(
-        self, name: str, python: Path | str, workload: Workload, num_processes: int, num_threads: int
+        self,
+        name: str,
+        python: Path | str,
+        workload: Workload,
+        num_processes: int,
+        num_threads: int,
+        clock: str = "wall",
     ) -> None:
         module = [str(python), "-m", "benchmarks.step_worker"]
-        self.command = [*module, name, str(num_threads), json.dumps(workload._asdict())]
+        self.command = [*module, name, str(num_threads), json.dumps(workload._asdict()), clock]
         port = _free_port()
         self.processes = [
             subprocess.Popen(
