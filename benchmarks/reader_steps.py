@@ -147,7 +147,7 @@ def scan_tensors(workload: Workload, spec: TrainSpec) -> Iterator[list[Tensor]]:
 
 
 def _train_on(trainer: Trainer, batches: Iterator[Batch]) -> TakeSteps:
-    depth = batches_per_pool(trainer.rank_batch_size)
+    depth = batches_per_pool(trainer.training.global_batch_size)
     steps, prefetched = count(1), prefetch(batches, depth)
 
     def take_steps(num_steps: int) -> None:

@@ -126,7 +126,7 @@ class Trainer:
         if first_step >= last_step:
             return
         self.wrapped.train()
-        batches = islice(self._batches(one_pass), first_step - one_pass.first_step, None)
+        batches: Iterator[Batch] = islice(self._batches(one_pass), first_step - one_pass.first_step, None)
         stream_batch_size = self.training.global_batch_size // self.training.num_processes
         batches = prefetch(batches, batches_per_pool(stream_batch_size))
         clock, window = WaitClock(), Window(self._count_rows(None))

@@ -67,7 +67,9 @@ def test_bf16_trains_close_to_fp32_and_judges_as_it(make_funnel_spec: MakeSpec, 
 
     assert exact != rounded
     torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.0)
-    assert all(weight.dtype == weight.grad.dtype == torch.float32 for weight in model.parameters())
+    for weight in model.parameters():
+        assert weight.grad is not None
+        assert weight.dtype == weight.grad.dtype == torch.float32
     model.eval()
     for task, logits in model(batch.ids, batch.numbers).items():
         assert torch.equal(logits, judged[task]), task
