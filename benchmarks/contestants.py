@@ -30,10 +30,16 @@ class Contestant:
     """One or more processes that take the same number of steps at the same time, each on a full batch."""
 
     def __init__(
-        self, name: str, python: Path | str, workload: Workload, num_processes: int, num_threads: int
+        self,
+        name: str,
+        python: Path | str,
+        workload: Workload,
+        num_processes: int,
+        num_threads: int,
+        clock: str = "wall",
     ) -> None:
         module = [str(python), "-m", "benchmarks.step_worker"]
-        self.command = [*module, name, str(num_threads), json.dumps(workload._asdict())]
+        self.command = [*module, name, str(num_threads), json.dumps(workload._asdict()), clock]
         port = _free_port()
         self.processes = [
             subprocess.Popen(
@@ -104,13 +110,12 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> fl
     return statistics.median(top / bottom for top, bottom in zip(numerator, denominator, strict=True))
 
 
-def write_result(
-    name: str, ours: float, rival: float, unit: str, digits: int | None = None, **factors: float
-) -> None:
+def write_result(name: str, ours: float, rival: float, unit: str, **factors: float) -> None:
     """One JSON line; `factors`: `ratio`, how many times better ours is, or `cost_ratio`, ours by theirs."""
     rounded = {key: round(value, 4) for key, value in factors.items()}
-    result = {"name": name, "ours": round(ours, digits), "rival": round(rival, digits)}
-    result |= rounded | {"unit": unit}
+    digits = None if abs(ours) > 10 else 4  # rates and times, or qualities
+    result = {"name": name, "ours": round(ours, digits), "rival": round(rival, digits)} | rounded
+    result |= {"unit": unit}
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
 

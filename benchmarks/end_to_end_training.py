@@ -45,7 +45,7 @@ def compare(name: str, workload: Workload, num_rounds: int) -> None:
         spec = _write_files(workload, Path(folder))
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         train = [str(NUM_PROCESSES), "-m", "mtl_model.training.train", "--spec", str(spec)]
-        rival: list[str | Path] = [bench_python, "-m", "benchmarks.torch_rechub_training", folder]
+        rival = [str(bench_python), "-m", "benchmarks.torch_rechub_training", folder]
         for _ in range(num_rounds):
             seconds["ours"].append(_time([*torchrun, *train], num_threads=1))
             shutil.rmtree(Path(folder) / "model")
@@ -74,7 +74,7 @@ def _write_files(workload: Workload, folder: Path) -> Path:
     return path
 
 
-def _time(command: Sequence[str | Path], num_threads: int) -> float:
+def _time(command: Sequence[str], num_threads: int) -> float:
     environment: Mapping[str, str] = os.environ | {
         "OMP_NUM_THREADS": str(num_threads),
         "PYTHONPATH": str(REPO),

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for task in workload.tasks:
         ours, rival = (statistics.mean(one[task] for one in judged[of]) for of in ("bf16", "fp32"))
-        write_result(f"{task} AUC bf16 / fp32", ours, rival, "AUC", digits=4, difference=ours - rival)
+        write_result(f"{task} AUC bf16 / fp32", ours, rival, "AUC", difference=ours - rival)
 
 
 if __name__ == "__main__":

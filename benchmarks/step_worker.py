@@ -1,6 +1,7 @@
 """One contestant in a process of its own: for each number of steps on stdin, takes them and answers in JSON.
 
-python -m benchmarks.step_worker CONTESTANT THREADS WORKLOAD, the workload as a JSON object.
+python -m benchmarks.step_worker CONTESTANT THREADS WORKLOAD CLOCK, the workload as a JSON object, the clock
+"wall" or "processor".
 """
 
 import importlib
@@ -27,7 +28,11 @@ CONTESTANTS = {
 }
 
 
-def main(contestant: str, num_threads: str, workload_json: str) -> None:
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+def main(contestant: str, num_threads: str, workload_json: str, clock_name: str) -> None:
+    clock = CLOCKS[clock_name]
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a rival prints is no answer
     workload = json.loads(workload_json)
@@ -37,9 +42,9 @@ def main(contestant: str, num_threads: str, workload_json: str) -> None:
     prepared: AbstractContextManager[TakeSteps] = prepare(Workload(**workload), int(num_threads))
     with prepared as take_steps:
         for line in sys.stdin:
-            started = time.perf_counter()
+            started = clock()
             take_steps(int(line))
-            seconds = time.perf_counter() - started
+            seconds = clock() - started
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             answers.write(json.dumps({"seconds": seconds, "peak_mib": peak}) + "\n")
             answers.flush()

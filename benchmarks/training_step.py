@@ -1,10 +1,11 @@
 """The training step against torch-rechub and deepctr-torch, on batches that are in memory already.
 
-python -m benchmarks.training_step [--quick] [--only "mmoe 1M ids" ...]
+python -m benchmarks.training_step [--quick] [--processor-time] [--only "mmoe 1M ids" ...]
 
 Each line of JSON has rows/s, or peak memory, of ours in bf16 or fp32 and of the faster rival in fp32, as its
 users run it; a ratio is the median of those of the rounds. Lines "bf16, both" have torch-rechub under
-bf16 autocast, too. The first run makes `.bench-venv` for the rivals.
+bf16 autocast, too. The first run makes `.bench-venv` for the rivals. With
+--processor-time each has one thread and is measured by its processor time: for a machine that is not quiet.
 """
 
 import argparse
@@ -43,8 +44,8 @@ def make_workloads(quick: bool) -> dict[str, Workload]:
     }
 
 
-def compare(name: str, workload: Workload, num_rounds: int, num_steps: int) -> None:
-    measured = measure_by_turns(_start(name, workload), num_rounds, num_steps)
+def compare(name: str, workload: Workload, num_rounds: int, clock: str) -> None:
+    measured = measure_by_turns(_start(name, workload, clock), num_rounds, STEPS_PER_ROUND)
     rivals = {rival: measured[rival] for rival in RIVALS[workload.architecture]}
     fastest = min(rivals, key=lambda rival: rivals[rival].median)
     for precision in PRECISIONS:
@@ -56,12 +57,13 @@ def compare(name: str, workload: Workload, num_rounds: int, num_steps: int) -> N
         write_result(f"{name} bf16, both", rates[0], rates[1], unit, ratio=median_ratio(rival, ours))
 
 
-def _start(name: str, workload: Workload) -> dict[str, Contestant]:
+def _start(name: str, workload: Workload, clock: str) -> dict[str, Contestant]:
     bench_python = prepare_bench_venv()
     rival_in_bf16, size = RIVAL_IN_BF16
 
     def start(contestant: str, python: Path | str, precision: str) -> Contestant:
-        return Contestant(contestant, python, workload._replace(precision=precision), 1, NUM_THREADS)
+        num_threads = NUM_THREADS if clock == "wall" else 1
+        return Contestant(contestant, python, workload._replace(precision=precision), 1, num_threads, clock)
 
     contestants = {precision: start("nightshelf", sys.executable, precision) for precision in PRECISIONS}
     for rival in RIVALS[workload.architecture]:
@@ -89,11 +91,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="small tables and batches, one round")
     parser.add_argument("--json", action="store_true", help="the default: one line of JSON per figure")
     parser.add_argument("--only", nargs="+", choices=workloads, metavar="NAME", help=f"of {list(workloads)}")
+    parser.add_argument("--processor-time", action="store_true", help="one thread each, its processor time")
     arguments = parser.parse_args(argv)
+    clock = "processor" if arguments.processor_time else "wall"
     logging.basicConfig(level=logging.INFO)
     for name, workload in make_workloads(arguments.quick).items():
         if arguments.only is None or name in arguments.only:
-            compare(name, workload, 1 if arguments.quick else NUM_ROUNDS, STEPS_PER_ROUND)
+            compare(name, workload, 1 if arguments.quick else NUM_ROUNDS, clock)
 
 
 if __name__ == "__main__":

@@ -67,9 +67,9 @@ def test_bf16_trains_close_to_fp32_and_judges_as_it(make_funnel_spec: MakeSpec, 
 
     assert exact != rounded
     torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.0)
-    gradients = [weight.grad for weight in model.parameters()]
-    assert {gradient.dtype for gradient in gradients if gradient is not None} == {torch.float32}
-    assert all(gradient is not None for gradient in gradients)
+    for weight in model.parameters():
+        assert weight.grad is not None
+        assert weight.dtype == weight.grad.dtype == torch.float32
     model.eval()
     for task, logits in model(batch.ids, batch.numbers).items():
         assert torch.equal(logits, judged[task]), task
