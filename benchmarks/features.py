@@ -155,7 +155,7 @@ def compare_with_duckdb(run: Run, rival: Rescan, rounds: int) -> None:
 
 def write_times(name: str, ours: list[float], rival: list[float], factor: str) -> None:
     ratio = median_ratio(rival, ours) if factor == "ratio" else median_ratio(ours, rival)
-    write_result(name, 1000 * median(ours), 1000 * median(rival), "ms", digits=None, **{factor: ratio})
+    write_result(name, 1000 * median(ours), 1000 * median(rival), "ms", **{factor: ratio})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
