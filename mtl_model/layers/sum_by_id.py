@@ -1,7 +1,7 @@
 """Rows of the same id summed, in the order in which they stand: the gradient of an embedding table.
 
-A sort of ids with their positions in one integer each, then one pass over the rows: several times faster than
-torch.unique with index_add_, or than torch's own dense gradient, and equal to both bit for bit.
+A sort of ids with their positions in one integer each, then one pass over the rows: faster than torch.unique
+with index_add_, or than torch's own dense gradient, and equal to both bit for bit.
 """
 
 from typing import Any

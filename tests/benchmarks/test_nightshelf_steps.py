@@ -1,13 +1,12 @@
 import pytest
 
 from benchmarks.nightshelf_steps import prepare
-from benchmarks.training_step import PRECISIONS, make_workloads
+from benchmarks.training_step import make_workloads
 
 WORKLOADS = make_workloads(quick=True)
 
 
 @pytest.mark.parametrize("name", [name for name in WORKLOADS if " 1M ids" in name])
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_each_workload_trains(name: str, precision: str) -> None:
-    with prepare(WORKLOADS[name]._replace(batch_size=8, precision=precision), num_threads=1) as take_steps:
+def test_each_workload_trains(name: str) -> None:
+    with prepare(WORKLOADS[name]._replace(batch_size=8), num_threads=1) as take_steps:
         take_steps(2)
