@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +47,14 @@ def test_training_steps_are_compared_with_the_faster_rival() -> None:
             results[name]["ours"] / results[name]["rival"], rel=0.02
         )
         assert 0 < results[f"{name} memory"]["cost_ratio"] < 2
+
+
+@pytest.mark.slow
+def test_time_is_measured_against_the_size_of_the_log(tmp_path: Path) -> None:
+    results = {result["name"]: result for result in run_quickly("scaling", "--work-dir", str(tmp_path))}
+
+    stages = ("ingest", "tiles", "features", "candidates", "examples")
+    assert {f"{stage} exponent" for stage in stages} <= set(results)
+    assert all(result["cost_ratio"] > 0 for result in results.values())
+    assert (tmp_path / "scaling.svg").read_text().count("<svg") == 1
+    assert not list(tmp_path.glob("home-*"))
