@@ -87,3 +87,14 @@ def test_features_of_a_night_equal_those_of_the_rescans(tmp_path: Path) -> None:
     assert all(result["unit"] == "ms" for result in results.values())
     one = results["night / rescan user"]
     assert one["ratio"] == pytest.approx(one["rival"] / one["ours"], rel=0.01)
+
+
+@pytest.mark.slow
+def test_time_is_measured_against_the_size_of_the_log(tmp_path: Path) -> None:
+    results = {result["name"]: result for result in run_quickly("scaling", "--work-dir", str(tmp_path))}
+
+    stages = ("ingest", "tiles", "features", "candidates", "examples")
+    assert {f"{stage} exponent" for stage in stages} <= set(results)
+    assert all(result["cost_ratio"] > 0 for result in results.values())
+    assert (tmp_path / "scaling.svg").read_text().count("<svg") == 1
+    assert not list(tmp_path.glob("home-*"))

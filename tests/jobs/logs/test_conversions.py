@@ -74,6 +74,7 @@ def test_whole_numbers(spark: SparkSession) -> None:
     texts = ["2", "2.0", "-3", "1.5", "two", "", None, str(HUGE)]
 
     assert converted(spark, texts, "string", WholeColumn(column="v")) == [2, 2, -3, *[None] * 5]
+    assert converted(spark, [2**63 - 1, -3, None], "long", WholeColumn(column="v")) == [2**63 - 1, -3, None]
 
 
 def test_numbers_are_finite(spark: SparkSession) -> None:
