@@ -91,10 +91,13 @@ def test_features_of_a_night_equal_those_of_the_rescans(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_time_is_measured_against_the_size_of_the_log(tmp_path: Path) -> None:
-    results = {result["name"]: result for result in run_quickly("scaling", "--work-dir", str(tmp_path))}
+    """As far as the tiles, so that it is over soon; the exponents of such small logs mean nothing."""
+    found = run_quickly("scaling", "--work-dir", str(tmp_path), "--through", "tiles")
 
-    stages = ("ingest", "tiles", "features", "candidates", "examples")
-    assert {f"{stage} exponent" for stage in stages} <= set(results)
-    assert all(result["cost_ratio"] > 0 for result in results.values())
+    clocks = ("", " of processor time")
+    assert [result["name"] for result in found] == [
+        f"{stage} exponent{clock}" for clock in clocks for stage in ("ingest", "tiles")
+    ]
+    assert all(result["cost_ratio"] == result["ours"] for result in found)
     assert (tmp_path / "scaling.svg").read_text().count("<svg") == 1
     assert not list(tmp_path.glob("home-*"))
