@@ -69,7 +69,8 @@ ORDER BY user_id, item_id
 """
 
 _RECALL = """
-SELECT $day AS ds, channel.name AS channel, count(*) AS bought_count,
+SELECT $day AS ds, channel.name AS channel, coalesce(getvariable('bucket'), 0)::INTEGER AS user_part,
+       count(*) AS bought_count,
        count_if(coalesce(channels, 0) & channel.mask != 0) AS found_count,
        count_if(coalesce(channels, 0) & channel.mask != 0) / count(*) AS recall
 FROM acted LEFT JOIN proposed USING (user_id, item_id) CROSS JOIN channel

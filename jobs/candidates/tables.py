@@ -23,9 +23,10 @@ CANDIDATE_RECALL = Table(
     name="candidate_recall",
     meaning="Share of the items bought, or acted on by a declared label, that each channel proposed.",
     ds_is="anchor day",
-    key=("channel",),
+    key=("channel", "user_part"),
     columns=(
         Column("channel", "string", "the channel, or `union` for all together"),
+        Column("user_part", "int", "the part of the users, of `features.user_files_per_day`"),
         Column(
             "bought_count", "long", "items that anchored users bought or acted on within the label window"
         ),

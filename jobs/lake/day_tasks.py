@@ -67,7 +67,8 @@ def plan_tasks(
 def make_each_day(make: MakeDay, inputs: Sequence[Input], outputs: Sequence[Table]) -> Make:
     """Wraps `make`, which turns a day's database into the rows of each output table, for `replace_made`.
 
-    Rows are sorted by their table's key; those of a table that is split come in one file a part.
+    Rows are sorted by their table's key; those of a table that is split come in one file a part. SQL has the
+    task's bucket of users as getvariable('bucket').
     """
     schemas = {item.view: item.table.arrow_schema() for item in inputs}
 
@@ -75,6 +76,7 @@ def make_each_day(make: MakeDay, inputs: Sequence[Input], outputs: Sequence[Tabl
         for batch in batches:
             for task in batch.to_pylist():  # one row a task
                 with open_day(json.loads(task["paths"]), schemas) as database:
+                    database.execute(f"SET VARIABLE bucket = {int(task['bucket'])}")
                     made = make(database, task["day"])
                 for table in outputs:
                     for bucket, rows in _split(made[table.name], table, task["bucket"]):

@@ -24,7 +24,10 @@ DATA = REPOSITORY.parent / "shared" / "data" / "taobao_userbehavior_mb"
 
 
 def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.Table]:
-    """Every table from tiles to examples, after the bulk stages of each date; of vocabularies the last."""
+    """Every table from tiles to examples, after the bulk stages of each date; of vocabularies the last.
+
+    In the order of their keys: the files of a day come in any order.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTSHELF_HOME", str(home))
         for day in days:
@@ -35,7 +38,11 @@ def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.T
         tables = [table for stage in BULK_STAGES[1:] for table in stages[stage]]
         kept = {table.name: scoring_day(run) for table in state_tables(run.scenario)}  # the older ones go
         kept |= {VOCABULARIES.name: (days[-1], days[-1])}
-        return {table.name: run.lake().read_arrow(table, kept.get(table.name)) for table in tables}
+        rows = {table: run.lake().read_arrow(table, kept.get(table.name)) for table in tables}
+        return {
+            table.name: found.sort_by([(name, "ascending") for name in ("ds", *table.key)])
+            for table, found in rows.items()
+        }
 
 
 def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
