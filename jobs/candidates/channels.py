@@ -8,7 +8,7 @@ label window), catalogue (items with their category path), and <entity>_event wh
 import duckdb
 
 from jobs.config import CandidatesConfig, FeaturesConfig
-from jobs.features.categories import ITEM_LEVELS_SQL
+from jobs.features.categories import ITEM_CATALOGUE_SQL, ITEM_LEVELS_SQL
 from jobs.features.config import Entity
 from jobs.features.declared import declared_columns
 from jobs.features.tables import ITEM_MAX_LINE, declared_tables
@@ -21,7 +21,10 @@ BIT = {channel: 1 << index for index, channel in enumerate(CHANNELS)}
 
 _PROMOTED_TYPES, _PROMOTED_PER_TYPE = 60, 5  # promotions are looked for where the user shops
 
-_ITEM_LEVEL = f"CREATE OR REPLACE TEMP TABLE item_level AS {ITEM_LEVELS_SQL}"
+_ITEM_LEVEL = f"""
+CREATE OR REPLACE TEMP TABLE item_level AS {ITEM_LEVELS_SQL};
+CREATE OR REPLACE TEMP VIEW item_catalogue AS {ITEM_CATALOGUE_SQL}
+"""
 
 # The mean over the days of the label window [$day, $day + $window); a day without a placement counts as 0.
 # A sum of integers (1e-6 of a shop) does not depend on the order of rows.
@@ -113,7 +116,7 @@ CREATE OR REPLACE TEMP TABLE excluded AS SELECT item_id FROM item WHERE {ITEM_MA
 
 
 def add_day_items(database: DayDatabase, day: object, window_days: int, max_line_quantity: int) -> None:
-    """Adds the tables item_level, promoted and excluded, which the SQL of channels and features reads."""
+    """Adds item_level, item_catalogue, promoted and excluded, for the SQL of channels and features."""
     database.execute(_ITEM_LEVEL)
     database.execute(_PROMOTED, {"day": day, "window": window_days})
     database.execute(_EXCLUDED, {"max_line_quantity": max_line_quantity})

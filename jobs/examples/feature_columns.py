@@ -94,7 +94,8 @@ def item_feature_query(rows: str, config: FeaturesConfig, wanted: Collection[str
     computed = {"item_price_quantile": f"l.price_quantile / {QUANTILE_UNITS} AS item_price_quantile"}
     columns = [computed.get(name, f"l.{name}") for name in _names(ITEM_COLUMNS, wanted)]
     columns += [f"coalesce(p.{name}, 0.0) AS {name}" for name in _names(PROMOTION_COLUMNS, wanted)]
-    joins = ["LEFT JOIN item_level AS l ON l.item_id = r.item_id"]
+    of_items = "item_catalogue" if {"title_words", "item_price_quantile"} & set(wanted) else "item_level"
+    joins = [f"LEFT JOIN {of_items} AS l ON l.item_id = r.item_id"]
     joins += ["LEFT JOIN promoted AS p ON p.item_id = r.item_id"]
     if CO_PURCHASE.name in wanted:
         columns.append(f"coalesce(c.{CO_PURCHASE.name}, 0.0) AS {CO_PURCHASE.name}")

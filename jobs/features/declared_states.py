@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from typing import ClassVar
 
 from jobs.config import ScenarioConfig
-from jobs.features.categories import ITEM_LEVELS_SQL
+from jobs.features.categories import ITEM_CATALOGUE_SQL
 from jobs.features.config import Entity
 from jobs.features.declared import DeclaredColumn, declared_columns, horizon_days
 from jobs.features.event_tiles import event_days
@@ -31,7 +31,7 @@ _AGGREGATE = re.compile(
 _ANYTHING = "true"
 
 TILES_WITH_CATEGORIES = (
-    f"CREATE TEMP VIEW item_level AS {ITEM_LEVELS_SQL};"
+    f"CREATE TEMP VIEW item_level AS {ITEM_CATALOGUE_SQL};"
     "CREATE TEMP VIEW tile AS SELECT * FROM event_tile LEFT JOIN item_level USING (item_id)"
 )
 

@@ -201,7 +201,7 @@ def test_an_item_has_the_words_of_its_title_and_its_place_among_the_prices_of_it
 
     add_day_items(database, DAY, 7, 100)
 
-    found = rows_of(database, "SELECT item_id, title_words, price_quantile FROM item_level")
+    found = rows_of(database, "SELECT item_id, title_words, price_quantile FROM item_catalogue")
     assert found == [
         ("a", ["été", "toy", "story", "2", "1999"], 300), ("alone", ["y"], 500), ("b", [], 600),
         ("c", [], 600), ("d", None, 900), ("none", ["red", "mug"], None), ("twin", ["x", "x"], 100),
