@@ -50,9 +50,11 @@ class NightlyFeatures:
         places = {name: place_of(table, self.lake.load(table).location()) for name, table in tables.items()}
         files = write_made(tasks, self._make(inputs, chained), places)
         for name, table in tables.items():
-            self.lake.commit(table, (day, day), files[name], digest if name in states else self.digest)
-        for table in states.values():
-            self.lake.drop_days_before(table, yesterday)
+            of_state = name in states
+            self.lake.commit(
+                table, (day, day), files[name], digest if of_state else self.digest,
+                drop_before=yesterday if of_state else date.min,
+            )  # fmt: skip
         return {name: sum(file.row_count for file in files[name]) for name in tables}
 
     def _inputs(self, day: date, chained: bool) -> list[Input]:

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
 from pyiceberg.expressions import (
     AlwaysTrue,
     And,
@@ -29,6 +29,7 @@ from pyiceberg.expressions import (
     GreaterThanOrEqual,
     LessThan,
     LessThanOrEqual,
+    Or,
 )
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.table import Table as IcebergTable
@@ -38,6 +39,7 @@ from jobs.lake.columns import Table
 from jobs.lake.data_files import DataFile, Finish, check_day, epoch_day, place_of
 from jobs.lake.days import DayRange, days_between, merge_ranges, missing_ranges
 from jobs.lake.files import Make, write_files, write_made
+from jobs.lake.transactions import OneCopyTransaction, replace_files
 
 logger = logging.getLogger(__name__)
 
@@ -66,16 +68,21 @@ class Lake:
 
     # ---- reading
 
-    def exists(self, table: Table) -> bool:
-        return self.catalog.table_exists((self.scenario, table.name))
+    def find(self, table: Table) -> IcebergTable | None:
+        """The Iceberg table as it is; None where nothing was written yet."""
+        try:
+            return self.catalog.load_table((self.scenario, table.name))
+        except NoSuchTableError:
+            return None
 
     def load(self, table: Table) -> IcebergTable:
         """The Iceberg table, created or widened to the schema of `table` where needed."""
         identifier = (self.scenario, table.name)
         schema = table.arrow_schema()
-        if not self.catalog.table_exists(identifier):
+        loaded = self.find(table)
+        if loaded is None:
             self._create(identifier, schema)
-        loaded = self.catalog.load_table(identifier)
+            loaded = self.catalog.load_table(identifier)
         if set(schema.names) - {column.name for column in loaded.schema().fields}:
             with loaded.update_schema() as update:
                 update.union_by_name(schema)
@@ -110,12 +117,11 @@ class Lake:
         snapshot_id: int | None = None,
         where: BooleanExpression | None = None,
     ) -> list[IcebergFile]:
-        if not self.exists(table):
+        loaded = self.find(table)
+        current = loaded.current_snapshot() if loaded else None
+        if loaded is None or current is None:
             return []
-        loaded = self.load(table)
-        if loaded.current_snapshot() is None:
-            return []
-        snapshot = snapshot_id or loaded.current_snapshot().snapshot_id  # type: ignore[union-attr] # just checked
+        snapshot = snapshot_id or current.snapshot_id
         self.inputs[table.name] = snapshot
         condition = And(within(days) if days else AlwaysTrue(), where or AlwaysTrue())
         scan = loaded.scan(row_filter=condition, snapshot_id=snapshot)
@@ -139,19 +145,14 @@ class Lake:
         return pa.concat_tables(tables) if tables else schema.empty_table()
 
     def snapshot_id(self, table: Table) -> int | None:
-        if not self.exists(table):
-            return None
-        snapshot = self.load(table).current_snapshot()
+        loaded = self.find(table)
+        snapshot = loaded.current_snapshot() if loaded else None
         return snapshot.snapshot_id if snapshot else None
 
     def built_days(self, table: Table, config_digest: str) -> list[DayRange]:
         """The days that were written under this config and schema, whether they had rows or not."""
-        if not self.exists(table):
-            return []
-        built = json.loads(self.load(table).properties.get(BUILT, "{}"))
-        if built.get("digest") != _built_digest(table, config_digest):
-            return []
-        return [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in built["days"]]
+        loaded = self.find(table)
+        return _built_ranges(loaded, _built_digest(table, config_digest)) if loaded else []
 
     def has_built(self, table: Table, day: date, config_digest: str) -> bool:
         return any(first <= day <= last for first, last in self.built_days(table, config_digest))
@@ -191,27 +192,16 @@ class Lake:
 
     def forget_days(self, table: Table, days: Sequence[DayRange]) -> None:
         """Takes days out of the record of what was built: they are built again, and serve until then."""
-        if not self.exists(table):
+        if self.find(table) is None:
             return
         with self._one_writer(table):
             loaded = self.load(table)
-            record = json.loads(loaded.properties.get(BUILT, "{}"))
-            ranges = [
-                (date.fromisoformat(first), date.fromisoformat(last))
-                for first, last in record.get("days", [])
-            ]
+            digest = json.loads(loaded.properties.get(BUILT, "{}")).get("digest", "")
+            ranges = _built_ranges(loaded, digest)
             left = [part for built in ranges for part in missing_ranges(built, days)]
             if left != ranges:
-                with loaded.transaction() as transaction:
-                    transaction.set_properties({BUILT: json.dumps({**record, "days": _as_text(left)})})
-
-    def drop_days_before(self, table: Table, day: date) -> None:
-        """Removes the rows of all days before `day`, and forgets that these were built."""
-        self.forget_days(table, [(date.min, day - timedelta(days=1))])
-        with self._one_writer(table):
-            loaded, older = self.load(table), LessThan(term="ds", value=day.isoformat())
-            if _may_hold(loaded, older):
-                loaded.delete(older, snapshot_properties=self._summary())
+                with OneCopyTransaction(loaded) as transaction:
+                    transaction.set_properties(_built_record(digest, left))
 
     def append(self, table: Table, rows: Sequence[Mapping[str, Any]], replacing: Mapping[str, str]) -> None:
         """Adds records of a run to a small table, in place of those whose columns equal `replacing`."""
@@ -221,15 +211,21 @@ class Lake:
             loaded = self.load(table)
             equal = {**replacing, "ds": rows[0]["ds"]}
             condition = And(*[EqualTo(term=name, value=value) for name, value in equal.items()])
-            if _may_hold(loaded, condition):
-                loaded.overwrite(records, overwrite_filter=condition, snapshot_properties=self._summary())
-            else:
-                loaded.append(records, snapshot_properties=self._summary())
+            with OneCopyTransaction(loaded) as transaction:
+                if _may_hold(loaded, condition):
+                    transaction.overwrite(records, condition, snapshot_properties=self._summary())
+                else:
+                    transaction.append(records, snapshot_properties=self._summary())
 
     def commit(
-        self, table: Table, days: DayRange, files: Sequence[DataFile], config_digest: str = ""
+        self,
+        table: Table,
+        days: DayRange,
+        files: Sequence[DataFile],
+        config_digest: str = "",
+        drop_before: date = date.min,
     ) -> None:
-        """Makes `files` the only rows of `days`, in one catalog commit.
+        """Makes `files` the only rows of `days`, and removes all days before `drop_before`, in one commit.
 
         Raises:
             ValueError: if a file lies outside `days` or does not carry its day in `ds`.
@@ -241,7 +237,7 @@ class Lake:
         with self._one_writer(table):
             for attempt in range(_COMMIT_TRIES):
                 try:
-                    self._commit_once(table, days, files, config_digest)
+                    self._commit_once(table, days, files, config_digest, drop_before)
                 except (CommitFailedException, ValidationException):
                     if attempt == _COMMIT_TRIES - 1:
                         raise
@@ -252,22 +248,20 @@ class Lake:
         logger.info("%s: %d rows for %s to %s", table.name, sum(file.row_count for file in files), *days)
 
     def _commit_once(
-        self, table: Table, days: DayRange, files: Sequence[DataFile], config_digest: str
+        self, table: Table, days: DayRange, files: Sequence[DataFile], config_digest: str, drop_before: date
     ) -> None:
-        loaded = self.load(table)
-        built = merge_ranges([*self.built_days(table, config_digest), days])
-        summary = self._summary()
-        with loaded.transaction() as transaction:
-            if _may_hold(loaded, within(days)):
-                transaction.delete(within(days), snapshot_properties=summary)
-            if files:
-                paths = [file.path for file in files]
-                transaction.add_files(paths, snapshot_properties=summary, check_duplicate_files=False)
-            record = {
-                "digest": _built_digest(table, config_digest),
-                "days": _as_text(built),
-            }
-            transaction.set_properties({BUILT: json.dumps(record)})
+        loaded, digest = self.load(table), _built_digest(table, config_digest)
+        older = (date.min, drop_before - timedelta(days=1)) if drop_before > date.min else None
+        replaced = (
+            Or(within(days), LessThan(term="ds", value=drop_before.isoformat())) if older else within(days)
+        )
+        built = merge_ranges([*_built_ranges(loaded, digest), days])
+        if older:
+            built = [part for kept in built for part in missing_ranges(kept, [older])]
+        with OneCopyTransaction(loaded) as transaction:
+            old = [task.file for task in loaded.scan(row_filter=replaced).plan_files()]
+            replace_files(transaction, loaded, old, [file.path for file in files], self._summary())
+            transaction.set_properties(_built_record(digest, built))
 
     def _summary(self) -> dict[str, str]:
         inputs = json.dumps(self.inputs, sort_keys=True)
@@ -301,8 +295,17 @@ def _built_digest(table: Table, config_digest: str) -> str:
     return f"{config_digest}-{hashlib.sha256(layout.encode()).hexdigest()[:8]}"
 
 
-def _as_text(days: Sequence[DayRange]) -> list[list[str]]:
-    return [[str(first), str(last)] for first, last in days]
+def _built_ranges(loaded: IcebergTable, digest: str) -> list[DayRange]:
+    """The days on record, if they were built under this digest."""
+    record = json.loads(loaded.properties.get(BUILT, "{}"))
+    if record.get("digest") != digest:
+        return []
+    return [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in record["days"]]
+
+
+def _built_record(digest: str, days: Sequence[DayRange]) -> dict[str, str]:
+    ranges = [[str(first), str(last)] for first, last in days]
+    return {BUILT: json.dumps({"digest": digest, "days": ranges})}
 
 
 def _may_hold(loaded: IcebergTable, condition: BooleanExpression) -> bool:

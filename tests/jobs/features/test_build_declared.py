@@ -132,7 +132,7 @@ def test_a_night_reads_the_newest_tile_and_those_that_leave_a_window(
     build_night(run, lake, DAYS[8])
     expected = tables_as_of(run, lake, DAYS[8])
 
-    lake.drop_days_before(event_days(run.scenario), DAYS[3])
+    write_tiles(spark, run, lake, [], FIRST_DAY, DAYS[2])
     write_tiles(spark, run, lake, [], DAYS[4], DAYS[5])  # read are 7, 6, and 3, which leaves the longest
     build_night(run, lake, DAYS[8])
 

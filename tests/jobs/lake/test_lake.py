@@ -68,6 +68,33 @@ def test_other_days_are_left_alone(lake: Lake, visits: Callable[[Rows], DataFram
     assert content(lake) == [(DAY, "c", 3), (NEXT_DAY, "b", 2)]
 
 
+def test_a_replaced_day_is_one_snapshot(lake: Lake, visits: Callable[[Rows], DataFrame]) -> None:
+    for count in (1, 2, 3):
+        lake.replace_days(visits([(DAY, "a", count)]), VISITS, (DAY, DAY))
+
+    summaries = [snapshot.summary for snapshot in lake.load(VISITS).metadata.snapshots]
+    assert [(of["total-records"], of["deleted-records"]) for of in summaries if of] == [
+        ("1", None),
+        ("1", "1"),
+        ("1", "1"),
+    ]
+
+
+def test_days_before_another_are_dropped_by_the_same_commit(
+    lake: Lake, visits: Callable[[Rows], DataFrame]
+) -> None:
+    days = (DAY - timedelta(days=2), DAY)
+    lake.replace_days(visits([(day, "a", 1) for day in (days[0], DAY)]), VISITS, days, "digest")
+    table = lake.load(VISITS)
+    files = write_files(visits([(NEXT_DAY, "b", 2)]), VISITS, table.location(), 1)
+
+    lake.commit(VISITS, (NEXT_DAY, NEXT_DAY), files, "digest", drop_before=DAY)
+
+    assert content(lake) == [(DAY, "a", 1), (NEXT_DAY, "b", 2)]
+    assert lake.built_days(VISITS, "digest") == [(DAY, NEXT_DAY)]
+    assert len(lake.load(VISITS).metadata.snapshots) == 2
+
+
 def test_null_keys_and_hostile_ids_come_back_as_they_went_in(
     lake: Lake, visits: Callable[[Rows], DataFrame]
 ) -> None:
@@ -271,4 +298,4 @@ def test_forgotten_days_are_built_again_and_keep_their_rows(
 def test_a_table_that_was_never_written_has_nothing_to_forget(lake: Lake) -> None:
     lake.forget_days(VISITS, [(DAY, DAY)])
 
-    assert not lake.exists(VISITS)
+    assert lake.find(VISITS) is None

@@ -38,7 +38,7 @@ def recommend(
 ) -> None:
     """Writes what a run recommends on a day: the items for each of the users."""
     lake.lineage = {"run-id": run_id, "job": "recommend", "date": str(day)}
-    if not lake.exists(USER_DAYS):
+    if lake.find(USER_DAYS) is None:
         replace_day(lake, USER_DAYS, FIRST_DAY, [{"user_id": user, "line_count": 3} for user in USERS])
         titles = {"title": "Bread & butter", "category_path": ["GROCERY"]}
         replace_day(lake, ITEMS, FIRST_DAY, [{"item_id": str(item), **titles} for item in range(9)])
