@@ -2,10 +2,10 @@
 
 python -m benchmarks.features [--quick] [--json] [--work-dir FOLDER]
 
-Counts of all events over 7, 28 and 91 days, of users, of items, and of users in categories. `ours` makes the
-night's tile and the night's features as the nightly run does, in a warm Spark session; the rivals group the
-events of 91 days. All write Parquet files, whose content is compared. The log comes from the simulator; it
-and its tables are made once, in the folder.
+Counts of each type of event and the money spent over 7, 28 and 91 days, of users, of items, and of users in
+categories. `ours` makes the night's tile and the night's features as the nightly run does, in a warm Spark
+session; the rivals group the events of 91 days. All write Parquet files, whose content is compared. The log
+comes from the simulator; it and its tables are made once, in the folder.
 """
 
 import argparse
@@ -17,14 +17,13 @@ from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import get_args
 
 import duckdb
 
 from benchmarks.bench_venv import REPO
 from benchmarks.contestants import median_ratio, write_result
 from benchmarks.features_log import FULL, QUICK, make_log
-from benchmarks.features_rivals import KEYS, Rescan
+from benchmarks.features_rivals import EVENT_TYPES, KEYS, Rescan
 from jobs.config import FeaturesConfig
 from jobs.features.anchors import scoring_day
 from jobs.features.build_declared import NightlyFeatures
@@ -33,7 +32,6 @@ from jobs.features.declared_states import StatePlan, state_plans
 from jobs.lake.columns import Table
 from jobs.lake.lake import Lake, local_path
 from jobs.lake.spark import run_together, start_spark
-from jobs.logs.config import EventType
 from jobs.stage import Run
 
 WINDOWS = (7, 28, 91)
@@ -42,7 +40,7 @@ NAMES = {"user": "user", "item": "item", "user_category": "user x category"}
 
 @dataclass(frozen=True)
 class Night:
-    """The night of the log's last day, with counts of some entities over some windows."""
+    """The night of the log's last day, with features of some entities over some windows."""
 
     run: Run
     lake: Lake
@@ -82,12 +80,17 @@ class Night:
 
 
 def plan_night(run: Run, entities: Sequence[str], windows: Sequence[int]) -> Night:
-    counts = {"measure": "count", "events": get_args(EventType), "windows_days": windows}
+    measures = [{"measure": "count", "events": [name]} for name in EVENT_TYPES]
+    measures.append({"measure": "sum", "of": "value", "events": ["purchase"]})
     features = {
         "windows_days": [28],
         "half_lives_days": [28],
         "user_files_per_day": 2,
-        "declared": [{"entity": entity, **counts} for entity in entities],
+        "declared": [
+            {"entity": entity, "windows_days": windows, **measure}
+            for entity in entities
+            for measure in measures
+        ],
     }
     config = FeaturesConfig.model_validate(features)
     changed = replace(run, scenario=run.scenario.model_copy(update={"features": config}))

@@ -1,4 +1,4 @@
-"""What a night's counts cost by rescanning the log of the longest window: with Spark, and with DuckDB."""
+"""What a night's features cost by rescanning the log of the longest window: with Spark, and with DuckDB."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from jobs.lake.lake import Lake, local_path
 from jobs.logs.tables import EVENTS, ITEMS
 
+EVENT_TYPES = ("impression", "click", "favorite", "cart", "purchase")
 KEYS = {"user": ["user_id"], "item": ["item_id"], "user_category": ["user_id", "category_id"]}
 _ROWS = {
     "user": "event",
@@ -23,7 +24,7 @@ _ROWS = {
 
 @dataclass(frozen=True)
 class Rescan:
-    """Counts of the events before `day`, a column for each window, into Parquet files of each entity.
+    """Counts and spend before `day`, a column for each window, into Parquet files of each entity.
 
     The shop's categories are one level deep.
     """
@@ -44,11 +45,8 @@ class Rescan:
             items = self.lake.read(self.spark, ITEMS)
             categories = items.select("item_id", F.col("category_path")[0].alias("category_id"))
             events = events.join(F.broadcast(categories), "item_id")
-        counts = [
-            F.count_if(F.col("ds") >= self._first_day(window)).alias(f"count_{window}d")
-            for window in self.windows
-        ]
-        rows = events.dropna(subset=KEYS[entity]).groupBy(*KEYS[entity]).agg(*counts)
+        columns = [F.expr(sql).alias(name) for name, sql in self._columns().items()]
+        rows = events.dropna(subset=KEYS[entity]).groupBy(*KEYS[entity]).agg(*columns)
         target = self.folder / f"spark_{entity}"
         rows.write.mode("overwrite").parquet(str(target))
         return target / "*.parquet"
@@ -58,18 +56,31 @@ class Rescan:
         days = self._first_day(max(self.windows)), self.day - timedelta(days=1)
         events = [local_path(path) for path in self.lake.files(EVENTS, days)]
         items = [local_path(path) for path in self.lake.files(ITEMS)]
-        counts = ", ".join(
-            f"count_if(ds >= DATE '{self._first_day(window)}') AS count_{window}d" for window in self.windows
-        )
+        columns = ", ".join(f"{sql} AS {name}" for name, sql in self._columns().items())
         targets = {entity: self.folder / f"duckdb_{entity}.parquet" for entity in entities}
         with duckdb.connect() as database:
             database.execute(f"CREATE VIEW event AS FROM read_parquet({events})")
             database.execute(f"CREATE VIEW item AS FROM read_parquet({items})")
             for entity, target in targets.items():
                 keys = ", ".join(KEYS[entity])
-                query = f"SELECT {keys}, {counts} FROM {_ROWS[entity]} GROUP BY {keys}"
+                query = f"SELECT {keys}, {columns} FROM {_ROWS[entity]} GROUP BY {keys}"
                 database.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet)")
         return list(targets.values())
+
+    def _columns(self) -> dict[str, str]:
+        """Name -> the SQL that both engines know."""
+        found = {}
+        for event_type in EVENT_TYPES:
+            for window in self.windows:
+                counted = f"count_if({self._of(event_type, window)})"
+                found[f"{event_type}_count_{window}d"] = counted
+        for window in self.windows:
+            spent = f"sum(value) FILTER (WHERE {self._of('purchase', window)})"
+            found[f"spend_{window}d"] = f"coalesce({spent}, 0)"
+        return found
+
+    def _of(self, event_type: str, window: int) -> str:
+        return f"event_type = '{event_type}' AND ds >= DATE '{self._first_day(window)}'"
 
     def _first_day(self, window: int) -> date:
         return self.day - timedelta(days=window)

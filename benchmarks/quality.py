@@ -1,18 +1,19 @@
-"""How good recommendations are on real logs, against rivals measured in the same run.
+"""How good models are on real logs, against rivals measured in the same run, and on a log of known truth.
 
-python -m benchmarks.quality --data movies|taobao|grocery [--quick]
+python -m benchmarks.quality --data movies|taobao|grocery|shop [--quick]
 """
 
 import argparse
 import logging
 from collections.abc import Callable, Sequence
 
-from benchmarks import quality_grocery, quality_movies, quality_taobao
+from benchmarks import quality_grocery, quality_movies, quality_shop, quality_taobao
 
 COMPARISONS: dict[str, Callable[[bool], None]] = {
     "movies": quality_movies.compare,
     "taobao": quality_taobao.compare,
     "grocery": quality_grocery.compare,
+    "shop": quality_shop.compare,
 }
 
 

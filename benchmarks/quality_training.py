@@ -18,8 +18,19 @@ from mtl_model.training.train import train
 ROW_GROUP_ROWS = 50_000
 
 
-def train_joint_model(model: Mapping[str, Any], rows: pa.Table, folder: Path) -> Predictor:
-    """`rows` with an `example_id` and all fields and labels of `model`; files go below `folder`."""
+def train_joint_model(
+    model: Mapping[str, Any],
+    rows: pa.Table,
+    folder: Path,
+    known: pa.Table | None = None,
+    start: Path | None = None,
+) -> Predictor:
+    """`rows` with an `example_id` and all fields and labels of `model`; files go below `folder`.
+
+    Ids and numbers are those of `known`, if that is other than `rows`; the weights begin as those of the
+    model folder `start`.
+    """
+    known = rows if known is None else known
     config = ModelConfig.model_validate(model)
     folder.mkdir(parents=True)
     pq.write_table(rows, folder / "train.parquet", row_group_size=ROW_GROUP_ROWS)
@@ -27,13 +38,14 @@ def train_joint_model(model: Mapping[str, Any], rows: pa.Table, folder: Path) ->
         "model": model,
         "train_files": [str(folder / "train.parquet")],
         "validation_files": [],
-        "vocabularies": _write_vocabularies(config, rows, folder),
+        "vocabularies": _write_vocabularies(config, known, folder),
         "numeric_statistics": {
-            field.name: _measure(rows[field.name], log1p=field.log1p, num_buckets=field.num_buckets)
+            field.name: _measure(known[field.name], log1p=field.log1p, num_buckets=field.num_buckets)
             for field in config.numeric_fields
         },
         "negative_sampling_rate": 1.0,
         "output_dir": str(folder / "model"),
+        "warm_start": {"model_dir": str(start), "weights": "model"} if start else None,
     }
     with join_process_group() as group:
         train(TrainSpec.model_validate_json(json.dumps(spec)), group)
