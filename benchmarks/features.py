@@ -2,10 +2,12 @@
 
 python -m benchmarks.features [--quick] [--json] [--work-dir FOLDER]
 
-Counts of each type of event and the money spent over 7, 28 and 91 days, of users, of items, and of users in
-categories. `ours` makes the night's tile and the night's features as the nightly run does, in a warm Spark
-session; the rivals group the events of 91 days. All write Parquet files, whose content is compared. The log
-comes from the simulator; it and its tables are made once, in the folder.
+Of users, of items, and of users in categories: counts of each type of event, mean prices of what was shown,
+clicked and bought, the money spent and rates of clicks and purchases over 7, 28 and 91 days, and the days
+since the last event of each type; 38 features of each. `ours` makes the night's tile and the night's features
+as the nightly run does, in a warm Spark session; the rivals group the events of 91 days. All write Parquet
+files, whose content is compared. The log comes from the simulator; it and its tables are made once, in the
+folder.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import duckdb
 from benchmarks.bench_venv import REPO
 from benchmarks.contestants import median_ratio, write_result
 from benchmarks.features_log import FULL, QUICK, make_log
-from benchmarks.features_rivals import EVENT_TYPES, KEYS, Rescan
+from benchmarks.features_rivals import EVENT_TYPES, KEYS, PRICED, RATES, Rescan
 from jobs.config import FeaturesConfig
 from jobs.features.anchors import scoring_day
 from jobs.features.build_declared import NightlyFeatures
@@ -79,18 +81,24 @@ class Night:
         run_together([partial(night.build, day) for night in nights])
 
 
-def plan_night(run: Run, entities: Sequence[str], windows: Sequence[int]) -> Night:
-    measures = [{"measure": "count", "events": [name]} for name in EVENT_TYPES]
-    measures.append({"measure": "sum", "of": "value", "events": ["purchase"]})
+def plan_night(run: Run, entities: Sequence[str], windows: Sequence[int], last_events: bool = True) -> Night:
+    """`last_events`: also the days since the last one of each type, whatever the windows."""
+    measures: list[dict[str, object]] = []
+    for window in windows:
+        in_window = [
+            *[{"measure": "count", "events": [name]} for name in EVENT_TYPES],
+            *[{"measure": "mean", "of": "price", "events": [name]} for name in PRICED],
+            {"measure": "sum", "of": "value", "events": ["purchase"]},
+            *[{"measure": "rate", "events": [name], "per": [per]} for name, per in RATES],
+        ]
+        measures += [{**measure, "windows_days": [window]} for measure in in_window]
+    if last_events:
+        measures += [{"measure": "time_since", "events": [name]} for name in EVENT_TYPES]
     features = {
         "windows_days": [28],
         "half_lives_days": [28],
         "user_files_per_day": 2,
-        "declared": [
-            {"entity": entity, "windows_days": windows, **measure}
-            for entity in entities
-            for measure in measures
-        ],
+        "declared": [{"entity": entity, **measure} for entity in entities for measure in measures],
     }
     config = FeaturesConfig.model_validate(features)
     changed = replace(run, scenario=run.scenario.model_copy(update={"features": config}))
@@ -140,7 +148,7 @@ def compare_windows(run: Run, rounds: int) -> None:
     """One night with the longest windows, and one with the shortest: their states are not the same."""
     seconds = []
     for windows in ((90,), (7,)):
-        night = plan_night(run, list(NAMES), windows)
+        night = plan_night(run, list(NAMES), windows, last_events=False)
         night.prepare()
         seconds += measure([night.make], rounds)
     long, short = seconds

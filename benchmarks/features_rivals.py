@@ -13,6 +13,8 @@ from jobs.lake.lake import Lake, local_path
 from jobs.logs.tables import EVENTS, ITEMS
 
 EVENT_TYPES = ("impression", "click", "favorite", "cart", "purchase")
+PRICED = ("impression", "click", "purchase")
+RATES = (("click", "impression"), ("purchase", "click"))
 KEYS = {"user": ["user_id"], "item": ["item_id"], "user_category": ["user_id", "category_id"]}
 _ROWS = {
     "user": "event",
@@ -24,7 +26,7 @@ _ROWS = {
 
 @dataclass(frozen=True)
 class Rescan:
-    """Counts and spend before `day`, a column for each window, into Parquet files of each entity.
+    """The features as of `day`, a column for each window, into Parquet files of each entity.
 
     The shop's categories are one level deep.
     """
@@ -45,7 +47,7 @@ class Rescan:
             items = self.lake.read(self.spark, ITEMS)
             categories = items.select("item_id", F.col("category_path")[0].alias("category_id"))
             events = events.join(F.broadcast(categories), "item_id")
-        columns = [F.expr(sql).alias(name) for name, sql in self._columns().items()]
+        columns = [F.expr(sql).alias(name) for name, sql in self._columns("date_diff({day}, {last})").items()]
         rows = events.dropna(subset=KEYS[entity]).groupBy(*KEYS[entity]).agg(*columns)
         target = self.folder / f"spark_{entity}"
         rows.write.mode("overwrite").parquet(str(target))
@@ -56,7 +58,7 @@ class Rescan:
         days = self._first_day(max(self.windows)), self.day - timedelta(days=1)
         events = [local_path(path) for path in self.lake.files(EVENTS, days)]
         items = [local_path(path) for path in self.lake.files(ITEMS)]
-        columns = ", ".join(f"{sql} AS {name}" for name, sql in self._columns().items())
+        columns = ", ".join(f"{sql} AS {name}" for name, sql in self._columns("{day} - {last}").items())
         targets = {entity: self.folder / f"duckdb_{entity}.parquet" for entity in entities}
         with duckdb.connect() as database:
             database.execute(f"CREATE VIEW event AS FROM read_parquet({events})")
@@ -67,16 +69,19 @@ class Rescan:
                 database.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet)")
         return list(targets.values())
 
-    def _columns(self) -> dict[str, str]:
-        """Name -> the SQL that both engines know."""
-        found = {}
-        for event_type in EVENT_TYPES:
-            for window in self.windows:
-                counted = f"count_if({self._of(event_type, window)})"
-                found[f"{event_type}_count_{window}d"] = counted
+    def _columns(self, days_since: str) -> dict[str, str]:
+        """Name -> SQL, the same for both engines, but for the days between {last} and {day}."""
+        found: dict[str, str] = {}
         for window in self.windows:
-            spent = f"sum(value) FILTER (WHERE {self._of('purchase', window)})"
-            found[f"spend_{window}d"] = f"coalesce({spent}, 0)"
+            of = {name: f"FILTER (WHERE {self._of(name, window)})" for name in EVENT_TYPES}
+            found |= {f"{name}_count_{window}d": f"count(*) {of[name]}" for name in EVENT_TYPES}
+            found |= {f"{name}_price_{window}d": f"avg(price) {of[name]}" for name in PRICED}
+            found[f"spend_{window}d"] = f"coalesce(sum(value) {of['purchase']}, 0)"
+            for name, per in RATES:
+                found[f"{name}_rate_{window}d"] = f"count(*) {of[name]} / nullif(count(*) {of[per]}, 0)"
+        for name in EVENT_TYPES:
+            last = f"max(ds) FILTER (WHERE event_type = '{name}')"
+            found[f"days_since_{name}"] = days_since.format(last=last, day=f"DATE '{self.day}'")
         return found
 
     def _of(self, event_type: str, window: int) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.features.event_tiles import declared_types, event_days, make_event_days, tiles_digest
+from jobs.features.event_tiles import declared_types, event_days, group_tiles, select_tiled, tiles_digest
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
 from jobs.lake.days import days_to_build, merge_ranges
 from jobs.lake.lake import Lake
@@ -112,7 +112,8 @@ def build_event_days(run: Run, lake: Lake) -> int:
     digest = f"{tiles_digest(run.scenario)}-{table.files_per_day}"
     for days in days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
         events = lake.read(start_spark(run.runtime), EVENTS, days)
-        count += lake.replace_days(make_event_days(events, run.scenario), table, days, digest)
+        rows, combine = select_tiled(events, run.scenario), group_tiles(run.scenario)
+        count += lake.replace_days(rows, table, days, digest, combine=combine)
     return count
 
 

@@ -8,8 +8,8 @@ be taken back, like the least value in a window, comes from the tiles of its win
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import ClassVar
 
@@ -93,20 +93,38 @@ class Aggregate:
         return self.over(f"ds >= $day - {self.window}" if self.window else "ds < $day")
 
     @property
+    def changes(self) -> dict[str, str]:
+        """Name -> SQL, over the tiles, of what the newest day brings and what leaves the window."""
+        found = {self._new: self.over("ds = $day - 1")}
+        if self.is_newest:
+            found |= self.newest_day.changes
+        if self.is_sum and self.window:
+            found[self._gone] = self.over(f"ds = $day - 1 - {self.window}")
+        return found
+
+    @property
     def from_state(self) -> str:
-        """The same from the state of the day before, the newest tile and the one that leaves the window."""
-        kept, new = f"any_value({self.name})", self.over("ds = $day - 1")
+        """The value from the state of the day before, `kept`, and from `changed`; either may have no row."""
+        kept, new = f"kept.{self.name}", f"changed.{self._new}"
         if self.is_sum:
-            gone = f" - {self.over(f'ds = $day - 1 - {self.window}')}" if self.window else ""
-            return f"coalesce({kept}, 0) + {new}{gone}"
+            gone = f" - coalesce(changed.{self._gone}, 0)" if self.window else ""
+            return f"coalesce({kept}, 0) + coalesce({new}, 0){gone}"
         if self.call == "count(DISTINCT ds)":
-            return f"coalesce({kept}, 0) + {new}"
+            return f"coalesce({kept}, 0) + coalesce({new}, 0)"
         if self.call == "max(ds)" or self.is_newest:
             day = self.newest_day
-            is_new = f"{day.over('ds = $day - 1')} IS NOT NULL"
-            in_window = f"any_value({day.name}) >= $day - {self.window}" if self.window else _ANYTHING
-            return f"CASE WHEN {is_new} THEN {new} WHEN {in_window} THEN {kept} END"
+            in_window = f"kept.{day.name} >= $day - {self.window}" if self.window else _ANYTHING
+            return f"CASE WHEN changed.{day._new} IS NOT NULL THEN {new} WHEN {in_window} THEN {kept} END"
         return f"{'least' if self.call.startswith('min') else 'greatest'}({kept}, {new})"
+
+    @property
+    def _new(self) -> str:
+        """The same for all windows."""
+        return f"{replace(self, window=None).name}_new"
+
+    @property
+    def _gone(self) -> str:
+        return f"{self.name}_gone"
 
 
 @dataclass(frozen=True)
@@ -125,11 +143,17 @@ class CountSince:
         return Column(self.name, "long", f"events {self.events} on days after the last of {self.since}")
 
     @property
+    def changes(self) -> dict[str, str]:
+        return {
+            f"{self.name}_new": f"coalesce(sum(event_count) FILTER ({_on_new_day(self.events)}), 0)::BIGINT",
+            f"{self.name}_begins": f"count(*) FILTER ({_on_new_day(self.since)}) > 0",
+        }
+
+    @property
     def from_state(self) -> str:
         """A day with one of `since` begins the count anew."""
-        new = f"coalesce(sum(event_count) FILTER (WHERE {self.events} AND ds = $day - 1), 0)::BIGINT"
-        begins = f"count_if({self.since} AND ds = $day - 1) > 0"
-        return f"CASE WHEN {begins} THEN 0 ELSE coalesce(any_value({self.name}), 0) + {new} END"
+        counted = f"coalesce(kept.{self.name}, 0) + coalesce(changed.{self.name}_new, 0)"
+        return f"CASE WHEN changed.{self.name}_begins THEN 0 ELSE {counted} END"
 
 
 @dataclass(frozen=True)
@@ -148,13 +172,40 @@ class StatePlan:
     def group_query(self, chained: bool) -> str:
         """SQL that makes `grouped`, the state as of $day with the columns that have no state."""
         keys = ", ".join(self.features.key)
-        made = [f"{one.from_state if chained else one.from_tiles} AS {one.name}" for one in self.aggregates]
-        made += [f"{column.sql} AS {column.column.name}" for column in self.from_tiles]
-        before = f" UNION ALL BY NAME SELECT * EXCLUDE (ds) FROM {self.state.name}" if chained else ""
-        rows = f"SELECT * FROM ({rows_of(self.features)}){before}"
-        grouped = f"SELECT {keys}, {', '.join(made)} FROM ({rows}) GROUP BY {keys}"
+        grouped = self._chained if chained else self._from_all_tiles
         alive = f"SELECT * FROM ({grouped}) WHERE {any_event(self.horizon).name} > 0"
         return f"CREATE OR REPLACE TEMP TABLE grouped AS {alive} ORDER BY {keys}"
+
+    @property
+    def _from_all_tiles(self) -> str:
+        made = {one.name: one.from_tiles for one in self.aggregates}
+        return self._group_tiles(made | self._own_columns)
+
+    @property
+    def _chained(self) -> str:
+        """Only the tiles are grouped: the state has one row an entity already."""
+        keys = ", ".join(self.features.key)
+        changes = {name: sql for one in self.aggregates for name, sql in one.changes.items()}
+        made = [f"{one.from_state} AS {one.name}" for one in self.aggregates]
+        made += [
+            f"CASE WHEN has_tiles THEN changed.{name} ELSE (SELECT {sql} FROM tile WHERE false) END AS {name}"
+            for name, sql in self._own_columns.items()
+        ]
+        changed = self._group_tiles(changes | self._own_columns | {"has_tiles": _ANYTHING})
+        return (
+            f"SELECT {keys}, {', '.join(made)} FROM {self.state.name} AS kept"
+            f" FULL JOIN ({changed}) AS changed USING ({keys})"
+        )
+
+    @property
+    def _own_columns(self) -> dict[str, str]:
+        """Name -> SQL of the columns that have no state."""
+        return {column.column.name: column.sql for column in self.from_tiles}
+
+    def _group_tiles(self, columns: Mapping[str, str]) -> str:
+        keys = ", ".join(self.features.key)
+        made = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+        return f"SELECT {keys}, {made} FROM ({rows_of(self.features)}) GROUP BY {keys}"
 
     @property
     def state_query(self) -> str:
@@ -259,6 +310,10 @@ def _plan(scenario: ScenarioConfig, entity: Entity, features: Table) -> StatePla
 
 def _is_one_of(event_types: Sequence[str]) -> str:
     return f"event_type IN ({', '.join(repr(name) for name in event_types)})"
+
+
+def _on_new_day(events: str) -> str:
+    return f"WHERE {events} AND ds = $day - 1"
 
 
 def _aggregate(found: re.Match[str]) -> Aggregate:

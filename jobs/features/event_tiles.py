@@ -1,11 +1,13 @@
 """events -> event_days: one tile for each user, item and event type, from which declared features are made.
 
-Holds only the event types and columns that the scenario declares, in integers: ratings in fixed point.
+Holds only the event types and columns that the scenario declares, in integers: ratings in fixed point. Spark
+brings the events of a user and day together, DuckDB groups those of many users at a time.
 """
 
 from collections.abc import Sequence
 from math import lcm
 
+import duckdb
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,7 +16,9 @@ from jobs.config import ScenarioConfig
 from jobs.features.config import OF_VALUES, VALUE_COLUMNS
 from jobs.features.declared import RATING_UNITS
 from jobs.features.tables import TILE_TABLES
+from jobs.features.user_windows import BATCH_ROWS, whole_users
 from jobs.lake.columns import Column, Table
+from jobs.lake.files import BUCKET, Batches, Combine
 
 
 def event_days(config: ScenarioConfig) -> Table:
@@ -93,38 +97,51 @@ def tiles_digest(config: ScenarioConfig) -> str:
     return f"{config.digest('logs')}-{declared}-{sequences}"
 
 
-def make_event_days(events: DataFrame, config: ScenarioConfig) -> DataFrame:
-    """One row per (day, user, item, event type) of the declared types."""
+def select_tiled(events: DataFrame, config: ScenarioConfig) -> DataFrame:
+    """The events that tiles are made of, with what these need of them."""
     is_none = (F.col("event_type") == "purchase") & (F.col("quantity") == 0)
-    wanted = events.where(
-        F.col("event_type").isin(declared_types(config)) & ~F.coalesce(is_none, F.lit(False))
-    )
-    sums = [sum_column for name in value_columns(config) for sum_column in _sums(name)]
+    wanted = F.col("event_type").isin(declared_types(config)) & ~F.coalesce(is_none, F.lit(False))
+    values = (f"{_fixed_point(name)} AS {name}" for name in value_columns(config))
+    return events.where(wanted).selectExpr("ds", "user_id", "item_id", "event_type", "event_time", *values)
+
+
+def group_tiles(config: ScenarioConfig) -> Combine:
+    """Makes tiles of the rows of `select_tiled`, those of a user and day together."""
+    keys = f"ds, {BUCKET}, user_id, item_id, event_type"
+    sums = [sum_sql for name in value_columns(config) for sum_sql in _sums(name)]
     if length := sequence_length(config):
         sums.append(_newest_times(sequence_types(config), length))
-    return wanted.groupBy("ds", "user_id", "item_id", "event_type").agg(
-        F.count(F.lit(1)).alias("event_count"), *sums
-    )
+    query = f"SELECT {', '.join([keys, 'count(*) AS event_count', *sums])} FROM row GROUP BY {keys}"
+    query += f" ORDER BY {keys.replace('item_id', 'item_id NULLS FIRST')}"
+
+    def combine(batches: Batches) -> Batches:
+        for rows in whole_users(batches, BATCH_ROWS):
+            with duckdb.connect(config={"threads": 1}) as database:
+                database.register("row", rows)
+                yield from database.sql(query).to_arrow_table().to_batches()
+
+    return combine
 
 
-def _newest_times(types: Sequence[str], length: int) -> SparkColumn:
-    at = F.when(F.col("event_type").isin(types), F.unix_micros("event_time"))
-    newest = F.slice(F.sort_array(F.collect_list(at), asc=False), 1, length)
-    return F.sort_array(newest).alias("event_times")
+def _fixed_point(name: str) -> str:
+    return f"CAST(round(rating * {RATING_UNITS}) AS LONG)" if name == "rating" else name
 
 
-def _sums(name: str) -> list[SparkColumn]:
-    value = F.round(F.col(name) * RATING_UNITS) if name == "rating" else F.col(name)
-    value = value.cast("long")
-    at = F.when(value.isNotNull(), F.col("event_time"))
-    newest = F.max(F.struct(at.alias("at"), value.alias("value")))
+def _newest_times(types: Sequence[str], length: int) -> str:
+    of_type = ", ".join(map(repr, types))
+    times = f"list(epoch_us(event_time) ORDER BY event_time DESC) FILTER (WHERE event_type IN ({of_type}))"
+    return f"coalesce(list_reverse(({times})[:{length}]), []) AS event_times"
+
+
+def _sums(name: str) -> list[str]:
+    newest = f"max({{'at': event_time, 'value': {name}}}) FILTER (WHERE {name} IS NOT NULL)"
     return [
-        F.count(value).alias(f"{name}_count"),
-        F.coalesce(F.sum(value), F.lit(0)).alias(f"{name}_sum"),
-        F.min(value).alias(f"{name}_min"),
-        F.max(value).alias(f"{name}_max"),
-        newest["value"].alias(f"{name}_last"),
-        newest["at"].alias(f"{name}_last_at"),
+        f"count({name}) AS {name}_count",
+        f"coalesce(sum({name}), 0)::BIGINT AS {name}_sum",
+        f"min({name}) AS {name}_min",
+        f"max({name}) AS {name}_max",
+        f"({newest}).value AS {name}_last",
+        f"({newest}).at AS {name}_last_at",
     ]
 
 

@@ -16,40 +16,52 @@ from pyspark.sql import functions as F
 from jobs.lake.columns import Table
 from jobs.lake.data_files import DataFile, DayFileWriter, Finish, Place, epoch_day, place_of
 
-_BUCKET = "_bucket"
+BUCKET = "_bucket"
 _RESULT = "name string, path string, day date, row_count long"
 
 Batches = Iterator[pa.RecordBatch]
 MadeRows = tuple[str, date, int, pa.Table]  # table, day, bucket, rows in the order of the table's key
 Make = Callable[[Batches], Iterable[MadeRows]]
+Combine = Callable[[Batches], Batches]
 
 
 def write_files(
-    rows: DataFrame, table: Table, location: str, num_partitions: int, finish: Finish | None = None
+    rows: DataFrame,
+    table: Table,
+    location: str,
+    num_partitions: int,
+    finish: Finish | None = None,
+    combine: Combine | None = None,
 ) -> list[DataFile]:
     """Writes `rows` below `location` and returns the files of the tasks that succeeded.
 
     The buckets of the days are dealt out to `num_partitions` tasks in turn, so that each has as many.
     `finish` turns all rows of a (day, bucket) into what is written: for columns that depend on the other
-    rows of the day. Without it `rows` have the columns of `table`.
+    rows of the day. `combine` turns a task's rows, sorted by day, bucket and the first part of the key, into
+    sorted rows of `table` with their bucket. Without either `rows` have the columns of `table`.
 
     Raises:
         ValueError: if `rows` lack a column of `table` or have one that it does not know.
     """
-    if finish is None:
+    if finish is None and combine is None:
         _check_columns(rows, table)
         rows = rows.select([F.col(field.name).cast(field.dataType) for field in table.spark_schema()])
     bucket = F.pmod(F.xxhash64(table.key[0]), F.lit(table.files_per_day)).cast("int")
     if table.split_by:
         bucket = F.col(table.split_by).cast("int")
-    turn = F.pmod(F.unix_date("ds") * table.buckets_per_day + F.col(_BUCKET), F.lit(num_partitions))
+    turn = F.pmod(F.unix_date("ds") * table.buckets_per_day + F.col(BUCKET), F.lit(num_partitions))
     placed = (
-        rows.withColumn(_BUCKET, bucket)
+        rows.withColumn(BUCKET, bucket)
         .repartitionById(num_partitions, turn.cast("int"))
-        .sortWithinPartitions("ds", _BUCKET, *table.key)
+        .sortWithinPartitions("ds", BUCKET, *(table.key[:1] if combine else table.key))
     )
-    written = placed.mapInArrow(_sorted_writer(place_of(table, location), finish), _RESULT)
+    writer = _sorted_writer(place_of(table, location), finish)
+    written = placed.mapInArrow(_composed(combine, writer) if combine else writer, _RESULT)
     return _files_of(written)[""]
+
+
+def _composed(combine: Combine, writer: Combine) -> Combine:
+    return lambda batches: writer(combine(batches))
 
 
 def write_made(inputs: DataFrame, make: Make, places: Mapping[str, Place]) -> dict[str, list[DataFile]]:
@@ -75,7 +87,7 @@ def _check_columns(rows: DataFrame, table: Table) -> None:
         raise ValueError(f"{table.name}: missing columns {missing}, unknown columns {unknown}")
 
 
-def _sorted_writer(place: Place, finish: Finish | None) -> Callable[[Batches], Batches]:
+def _sorted_writer(place: Place, finish: Finish | None) -> Combine:
     """What a task does with rows sorted by (day, bucket, key): writes them and yields its files."""
 
     def write(batches: Batches) -> Batches:
@@ -114,7 +126,7 @@ def _runs(batches: Batches) -> Iterator[tuple[tuple[date, int], pa.Table]]:
         if not batch.num_rows:
             continue
         days = batch.column("ds").cast(pa.int32()).to_numpy(zero_copy_only=False)
-        buckets = batch.column(_BUCKET).to_numpy(zero_copy_only=False)
+        buckets = batch.column(BUCKET).to_numpy(zero_copy_only=False)
         changes = np.flatnonzero((np.diff(days) != 0) | (np.diff(buckets) != 0)) + 1
         rows = pa.Table.from_batches([batch])
         for start, end in pairwise([0, *changes.tolist(), batch.num_rows]):

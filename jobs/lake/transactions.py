@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from pyiceberg.io.pyarrow import parquet_file_to_data_file
-from pyiceberg.manifest import DataFile
+from pyiceberg.manifest import DataFile, ManifestFile
 from pyiceberg.table import Table, TableProperties, Transaction
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import TableUpdate
+from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 _READERS_OF_FOOTERS = 8
 
@@ -24,6 +26,17 @@ class OneCopyTransaction(Transaction):
         if self._seen is None or self._seen[0] is not base or self._seen[1] is not updates:
             self._seen = base, updates, super().table_metadata
         return self._seen[2]
+
+
+class _ReplaceFiles(_OverwriteFiles):
+    """Leaves out the manifests that only say what earlier commits removed: the parent keeps them all."""
+
+    def _existing_manifests(self) -> list[ManifestFile]:
+        return [
+            manifest
+            for manifest in super()._existing_manifests()
+            if manifest.has_added_files() or manifest.has_existing_files()
+        ]
 
 
 def replace_files(
@@ -43,7 +56,8 @@ def replace_files(
         transaction.set_properties({TableProperties.DEFAULT_NAME_MAPPING: mapping})
     with ThreadPoolExecutor(_READERS_OF_FOOTERS) as pool:
         added = list(pool.map(partial(parquet_file_to_data_file, table.io, metadata), new))
-    with transaction.update_snapshot(snapshot_properties=summary).overwrite() as overwrite:
+    operation = Operation.OVERWRITE if metadata.current_snapshot_id else Operation.APPEND
+    with _ReplaceFiles(operation, transaction, table.io, snapshot_properties=summary) as overwrite:
         for file in old:
             overwrite.delete_data_file(file)
         for file in added:

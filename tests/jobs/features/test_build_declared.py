@@ -15,7 +15,7 @@ from jobs.features.build_declared import NightlyFeatures, features_of_all
 from jobs.features.categories import item_levels
 from jobs.features.declared_states import state_plans, state_tables
 from jobs.features.declared_windows import declared_query, features_as_of, place_events
-from jobs.features.event_tiles import event_days, make_event_days
+from jobs.features.event_tiles import event_days
 from jobs.features.tables import declared_tables
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
@@ -32,6 +32,7 @@ from tests.jobs.features.test_declared import (
     random_log,
     scenario_with,
 )
+from tests.jobs.features.tiles import make_event_days
 
 EVENTS = ["cart", "purchase", "rating", "email_sent"]
 CONFIG = FeaturesConfig.model_validate(

@@ -14,11 +14,11 @@ from jobs.features.categories import item_levels
 from jobs.features.config import COUNTED, LISTED, OF_EVENTS, OF_PRICE_QUANTILES, OF_VALUES, PARENTS, Entity
 from jobs.features.declared import declared_columns, horizon_days
 from jobs.features.declared_windows import declared_frame, declared_query, features_as_of, place_events
-from jobs.features.event_tiles import make_event_days
 from jobs.features.shares import add_parents, share_finisher
 from jobs.features.tables import declared_tables
 from jobs.logs.tables import EVENTS, ITEMS
 from tests.jobs.features.declared_oracle import BRANDS, PATHS, Event, declared_rows
+from tests.jobs.features.tiles import make_event_days
 
 FIRST_DAY, NUM_DAYS = date(2017, 11, 25), 9
 DAYS = [FIRST_DAY + timedelta(days=number) for number in range(NUM_DAYS + 2)]

@@ -14,7 +14,6 @@ from jobs.config import ScenarioConfig
 from jobs.features.config import COUNTED, DeclaredFeature
 from jobs.features.declared_states import TILES_WITH_CATEGORIES, StatePlan, rows_of, state_plans
 from jobs.features.declared_windows import declared_query, features_as_of
-from jobs.features.event_tiles import make_event_days
 from jobs.features.shares import PARENTS, share_finisher
 from jobs.lake.days import days_between
 from tests.jobs.features.test_declared import (
@@ -28,6 +27,7 @@ from tests.jobs.features.test_declared import (
     random_log,
     scenario_with,
 )
+from tests.jobs.features.tiles import make_event_days
 
 HALF = tuple(one for number, one in enumerate(CONFIG.declared) if number % 4 in {0, 3})  # of all measures
 OF_ALL_DAYS = tuple(

@@ -11,12 +11,12 @@ from pyspark.sql import functions as F
 from jobs.config import load_scenario
 from jobs.features.declared import declared_columns
 from jobs.features.declared_windows import declared_query, features_as_of, place_events
-from jobs.features.event_tiles import make_event_days
 from jobs.features.tables import declared_tables
 from jobs.logs.judge_events import drop_duplicates, judge, raw_event_columns, select_events
 from jobs.logs.tables import EVENTS
 from tests.jobs.features.declared_oracle import Event, declared_rows
 from tests.jobs.features.test_declared import CONFIG, DAYS, frame, levels_of, random_log, scenario_with
+from tests.jobs.features.tiles import make_event_days
 
 NUM_LOGS = 400
 HORIZON = load_scenario("taobao").logs.late_horizon_days

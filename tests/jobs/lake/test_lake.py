@@ -78,6 +78,9 @@ def test_a_replaced_day_is_one_snapshot(lake: Lake, visits: Callable[[Rows], Dat
         ("1", "1"),
         ("1", "1"),
     ]
+    table = lake.load(VISITS)
+    manifests = table.current_snapshot().manifests(table.io)  # type: ignore[union-attr]
+    assert len(manifests) == 2  # what the last commit added and what it removed, not all before
 
 
 def test_days_before_another_are_dropped_by_the_same_commit(
