@@ -75,7 +75,8 @@ def build_examples(folder: Path, log: Path, last_day: date, quick: bool) -> Run:
     scenario["model"]["training"] |= {"num_processes": 1, "epochs": 1}
     for task in scenario["model"]["tasks"]:
         task |= {"calibration": "isotonic"} if task["head"] == "binary" else {}
-        task |= {"depends_on": DEPENDS_ON[task["name"]]} if task["name"] in DEPENDS_ON else {}
+        if task["name"] in DEPENDS_ON:
+            task |= {"depends_on": DEPENDS_ON[task["name"]], "negatives_sampled": False}
     path = folder / "shop.yaml"
     path.write_text(yaml.safe_dump(scenario, sort_keys=False), encoding="utf-8")
     os.environ["NIGHTSHELF_HOME"] = str(folder / "home")
