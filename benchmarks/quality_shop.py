@@ -38,7 +38,7 @@ SHARINGS = (
 )  # fmt: skip
 DEPENDS_ON = {"favorite": "click", "cart": "click", "purchase": "click"}
 QUICK_SHARINGS = ("shared_bottom", "esmm")
-FULL, QUICK = Log(2_000_000), Log(20_000, days=10)
+FULL, QUICK = Log(1_000_000, faults={}), Log(20_000, days=10, faults={})  # a lost click breaks a funnel
 STAGES = ("ingest", "tiles", "features", "candidates", "examples")
 
 Floats = npt.NDArray[np.float64]

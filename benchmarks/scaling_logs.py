@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ class Log(NamedTuple):
     days: int = 28
     heavy_user: float = 0.0
     hot_item: float = 0.0
+    faults: Mapping[str, float] = _FAULTS
 
     def config(self) -> SimulationConfig:
         return SimulationConfig.model_validate({
@@ -31,7 +33,7 @@ class Log(NamedTuple):
             "items": max(self.events // _EVENTS_PER_ITEM, 100),
             "events": self.events, "days": self.days, "first_day": "2024-01-01",
             "seed": 7, "label_window_days": 7,
-            "heavy_user_share": self.heavy_user, "hot_item_share": self.hot_item, "faults": _FAULTS,
+            "heavy_user_share": self.heavy_user, "hot_item_share": self.hot_item, "faults": self.faults,
             "format": "parquet",
         })  # fmt: skip
 
@@ -46,8 +48,10 @@ def make_log(folder: Path, name: str, config: SimulationConfig) -> Path:
         "--users": config.users, "--items": config.items, "--events": config.events,
         "--days": config.days, "--seed": config.seed, "--first-day": config.first_day,
         "--heavy-user": config.heavy_user_share, "--hot-item": config.hot_item_share,
-        "--faults": ",".join(f"{fault}={share}" for fault, share in _FAULTS.items()), "--to": path,
+        "--to": path,
     }  # fmt: skip
+    faults = [f"{fault}={share}" for fault, share in config.faults.model_dump().items() if share]
+    options |= {"--faults": ",".join(faults)} if faults else {}
     words = [str(word) for option in options.items() for word in option]
     command = [sys.executable, "-m", "jobs.cli", "simulate", *words, "--overwrite"]
     with sampled_memory() as peak:
