@@ -38,7 +38,7 @@ SHARINGS = (
 )  # fmt: skip
 DEPENDS_ON = {"favorite": "click", "cart": "click", "purchase": "click"}
 QUICK_SHARINGS = ("shared_bottom", "esmm")
-FULL, QUICK = Log(1_000_000, faults={}), Log(20_000, days=10, faults={})  # a lost click breaks a funnel
+FULL, QUICK = Log(2_000_000, faults={}), Log(20_000, days=10, faults={})  # a lost click breaks a funnel
 STAGES = ("ingest", "tiles", "features", "candidates", "examples")
 
 Floats = npt.NDArray[np.float64]
@@ -60,7 +60,7 @@ def compare(quick: bool) -> None:
         }
         truth = area(labels["click"], rows["p_click"].to_numpy())
         for sharing in QUICK_SHARINGS if quick else SHARINGS:
-            predictions = train_and_predict(base, sharing, folder / sharing, rows)
+            predictions = train_and_predict(base, sharing, folder / "models" / sharing, rows)
             write_quality(f"shop AUC of clicks {sharing}", area(labels["click"], predictions["click"]), truth,
                           "AUC, against that of the true probabilities")  # fmt: skip
             for task, observed in labels.items():
