@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.learn.train_model import read_statistics
 from mtl_model.config import ModelConfig, TrainSpec
 from mtl_model.predict import Predictor, load_predictor
 from mtl_model.training.process_group import join_process_group
@@ -28,21 +29,25 @@ def train_joint_model(
     """`rows` with an `example_id` and all fields and labels of `model`; files go below `folder`.
 
     Ids and numbers are those of `known`, if that is other than `rows`; the weights begin as those of the
-    model folder `start`.
+    model folder `start`, whose numbers are then kept.
     """
     known = rows if known is None else known
     config = ModelConfig.model_validate(model)
     folder.mkdir(parents=True)
     pq.write_table(rows, folder / "train.parquet", row_group_size=ROW_GROUP_ROWS)
+    statistics = {
+        field.name: _measure(known[field.name], log1p=field.log1p, num_buckets=field.num_buckets)
+        for field in config.numeric_fields
+    }
+    if start:  # its weights belong to its own
+        of_start = read_statistics(start, statistics)
+        statistics |= {name: found.model_dump() for name, found in of_start.items()}
     spec = {
         "model": model,
         "train_files": [str(folder / "train.parquet")],
         "validation_files": [],
         "vocabularies": _write_vocabularies(config, known, folder),
-        "numeric_statistics": {
-            field.name: _measure(known[field.name], log1p=field.log1p, num_buckets=field.num_buckets)
-            for field in config.numeric_fields
-        },
+        "numeric_statistics": statistics,
         "negative_sampling_rate": 1.0,
         "output_dir": str(folder / "model"),
         "warm_start": {"model_dir": str(start), "weights": "model"} if start else None,
