@@ -78,5 +78,7 @@ def _measure(column: pa.ChunkedArray, *, log1p: bool, num_buckets: int) -> dict[
     values = np.sort(column.drop_null().to_numpy().astype(np.float64))
     seen = np.copysign(np.log1p(np.abs(values)), values) if log1p else values
     shares = np.arange(1, num_buckets) / max(num_buckets, 1)
+    if np.isin(values, (0.0, 1.0)).all():  # a flag stays as it is: a rare one would be a very large number
+        return {"mean": 0.0, "std": 1.0, "boundaries": []}
     boundaries = np.unique(np.quantile(values, shares, method="lower")) if num_buckets else np.array([])
     return {"mean": float(seen.mean()), "std": float(seen.std()), "boundaries": boundaries.tolist()}

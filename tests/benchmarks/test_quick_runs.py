@@ -73,6 +73,19 @@ def test_whole_trainings_are_compared() -> None:
 
 
 @pytest.mark.slow
+def test_a_new_category_is_judged_by_every_way_of_transfer() -> None:
+    results = run_quickly("transfer", "--data", "shop")
+
+    by_name = {result["name"].removeprefix("shop, new category "): result for result in results[::2]}
+    ways = ["source alone", "warm start", "warm start, embeddings frozen"]
+    mixed = ["mixed", "mixed, instance weighting", "mixed, mmd", "mixed, coral"]
+    assert list(by_name) == ways + mixed
+    assert len({result["ours"] for result in by_name.values()}) == len(by_name)  # no two are the same model
+    (alone,) = {result["rival"] for result in by_name.values()}
+    assert 0.5 < alone < 1
+
+
+@pytest.mark.slow
 def test_features_of_a_night_equal_those_of_the_rescans(tmp_path: Path) -> None:
     """The benchmark itself compares the rows, and ends with an error where they differ."""
     results = {result["name"]: result for result in run_quickly("features", "--work-dir", str(tmp_path))}
