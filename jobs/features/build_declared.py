@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import cast
 
 import duckdb
+import pyarrow as pa
 from pyiceberg.expressions import In
 from pyspark import TaskContext
 
@@ -85,15 +86,13 @@ class NightlyFeatures:
                 with open_day(json.loads(task["paths"]), schemas) as database:
                     database.execute(TILES_WITH_CATEGORIES)
                     for plan in plans:
-                        table = plan.features
-                        database.execute(plan.group_query(chained), {"day": day})
-                        made = database.sql(plan.state_query, params={"day": day}).to_arrow_table()
-                        yield plan.state.name, day, bucket, made
-                        if (
-                            "user_id" not in table.key
-                            or (day - _EPOCH).days % every_days == bucket % every_days
-                        ):
-                            made = database.sql(plan.feature_query, params={"day": day}).to_arrow_table()
+                        table, of_day = plan.features, {"day": day}
+                        grouped = database.sql(plan.group_query(chained), params=of_day).to_arrow_table()
+                        days = pa.repeat(pa.scalar(day), grouped.num_rows)
+                        yield plan.state.name, day, bucket, grouped.append_column("ds", days)
+                        if "user_id" not in table.key or is_anchored(day, bucket):
+                            database.register("grouped", grouped)
+                            made = database.sql(plan.feature_query, params=of_day).to_arrow_table()
                             yield table.name, day, bucket % table.files_per_day, made
 
         return run

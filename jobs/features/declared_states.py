@@ -17,7 +17,7 @@ from jobs.config import ScenarioConfig
 from jobs.features.categories import ITEM_CATALOGUE_SQL
 from jobs.features.config import Entity
 from jobs.features.declared import DeclaredColumn, declared_columns, horizon_days
-from jobs.features.event_tiles import event_days
+from jobs.features.event_tiles import event_days, merge_query
 from jobs.features.plans import LEVELS, USER_LEVELS
 from jobs.features.shares import PARENTS, share_sql
 from jobs.features.tables import declared_tables
@@ -170,16 +170,14 @@ class StatePlan:
     horizon: int | None
 
     def group_query(self, chained: bool) -> str:
-        """SQL that makes `grouped`, the state as of $day with the columns that have no state."""
+        """SQL for the state as of $day, without `ds`, and the columns that have no state."""
         keys = ", ".join(self.features.key)
         grouped = self._chained if chained else self._from_all_tiles
-        alive = f"SELECT * FROM ({grouped}) WHERE {any_event(self.horizon).name} > 0"
-        return f"CREATE OR REPLACE TEMP TABLE grouped AS {alive} ORDER BY {keys}"
+        return f"SELECT * FROM ({grouped}) WHERE {any_event(self.horizon).name} > 0 ORDER BY {keys}"
 
     @property
     def _from_all_tiles(self) -> str:
-        made = {one.name: one.from_tiles for one in self.aggregates}
-        return self._group_tiles(made | self._own_columns)
+        return self._group_tiles({one.name: one.from_tiles for one in self.aggregates})
 
     @property
     def _chained(self) -> str:
@@ -191,7 +189,7 @@ class StatePlan:
             f"CASE WHEN has_tiles THEN changed.{name} ELSE (SELECT {sql} FROM tile WHERE false) END AS {name}"
             for name, sql in self._own_columns.items()
         ]
-        changed = self._group_tiles(changes | self._own_columns | {"has_tiles": _ANYTHING})
+        changed = self._group_tiles(changes | {"has_tiles": _ANYTHING})
         return (
             f"SELECT {keys}, {', '.join(made)} FROM {self.state.name} AS kept"
             f" FULL JOIN ({changed}) AS changed USING ({keys})"
@@ -203,16 +201,23 @@ class StatePlan:
         return {column.column.name: column.sql for column in self.from_tiles}
 
     def _group_tiles(self, columns: Mapping[str, str]) -> str:
+        """Some columns, and those that have no state, of all that have tiles."""
+        keys, rows = ", ".join(self.features.key), rows_of(self.features)
+        finest = self.entity == "user_item"
+        merged = rows if finest else merge_query(rows, keys, " ".join(columns.values()))
+        grouped = self._group(merged, columns)
+        if not self.from_tiles:
+            return grouped
+        return f"SELECT * FROM ({grouped}) JOIN ({self._group(rows, self._own_columns)}) USING ({keys})"
+
+    def _group(self, rows: str, columns: Mapping[str, str]) -> str:
         keys = ", ".join(self.features.key)
         made = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-        return f"SELECT {keys}, {made} FROM ({rows_of(self.features)}) GROUP BY {keys}"
-
-    @property
-    def state_query(self) -> str:
-        return f"SELECT $day AS ds, {', '.join(self.state.column_names[1:])} FROM grouped"
+        return f"SELECT {keys}, {made} FROM ({rows}) GROUP BY {keys}"
 
     @property
     def feature_query(self) -> str:
+        """SQL for the features as of $day from `grouped`, the rows of `group_query`."""
         columns = [*self.features.key, *[f"{sql} AS {name}" for name, sql in self.columns]]
         if self.entity == "user_item":
             events = any_event(self.horizon)

@@ -4,6 +4,7 @@ Holds only the event types and columns that the scenario declares, in integers: 
 brings the events of a user and day together, DuckDB groups those of many users at a time.
 """
 
+import re
 from collections.abc import Sequence
 from math import lcm
 
@@ -19,6 +20,8 @@ from jobs.features.tables import TILE_TABLES
 from jobs.features.user_windows import BATCH_ROWS, whole_users
 from jobs.lake.columns import Column, Table
 from jobs.lake.files import BUCKET, Batches, Combine
+
+_VALUE = re.compile(rf"\b({'|'.join(VALUE_COLUMNS)})_(count|sum|min|max|last|last_at)\b")
 
 
 def event_days(config: ScenarioConfig) -> Table:
@@ -161,3 +164,23 @@ def _merges(name: str) -> list[SparkColumn]:
         newest["value"].alias(f"{name}_last"),
         newest["at"].alias(f"{name}_last_at"),
     ]
+
+
+def merge_query(rows: str, keys: str, made: str) -> str:
+    """SQL: tiles of a finer key -> one of each of `keys`, day and event type, with the columns in `made`.
+
+    What is made of tiles are many aggregates, each over some types and days: they look at fewer rows then.
+    """
+    merged = {f"{name}_{part}": _merge_sql(name, part) for name, part in _VALUE.findall(made)}
+    columns = ", ".join(
+        ["sum(event_count)::BIGINT AS event_count", *[f"{sql} AS {of}" for of, sql in merged.items()]]
+    )
+    kept = f"{keys}, ds, event_type" + (", price_quantile" if "price_quantile" in made else "")
+    return f"SELECT {kept}, {columns} FROM ({rows}) GROUP BY {kept}"
+
+
+def _merge_sql(name: str, part: str) -> str:
+    if part in {"last", "last_at"}:
+        newest = f"max({{'at': {name}_last_at, 'value': {name}_last}}) FILTER (WHERE {name}_count > 0)"
+        return f"({newest}).{'at' if part == 'last_at' else 'value'}"
+    return f"{part}({name}_{part})" if part in {"min", "max"} else f"sum({name}_{part})::BIGINT"

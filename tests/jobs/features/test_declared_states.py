@@ -56,10 +56,10 @@ class Nights:
         with self._database(self.plan.tile_days(day, FIRST_DAY, chained)) as database:
             if chained:
                 database.register(self.plan.state.name, state)
-            database.execute(self.plan.group_query(chained), {"day": day})
-            queries = (self.plan.state_query, self.plan.feature_query)
-            made, features = (database.sql(query, params={"day": day}).to_arrow_table() for query in queries)
-            return made, features
+            grouped = database.sql(self.plan.group_query(chained), params={"day": day}).to_arrow_table()
+            database.register("grouped", grouped)
+            features = database.sql(self.plan.feature_query, params={"day": day}).to_arrow_table()
+            return grouped.select(self.plan.state.column_names[1:]), features
 
     def bulk(self, day: date) -> pa.Table:
         of_users = "user_id" in self.plan.features.key
