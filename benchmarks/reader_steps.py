@@ -125,7 +125,7 @@ def read_batches(spec: TrainSpec, encoder: Encoder, name: ReaderName) -> Iterato
 
 def scan_tensors(workload: Workload, spec: TrainSpec) -> Iterator[list[Tensor]]:
     """The same tensors by nothing but pyarrow: in the order of the files, not standardised."""
-    vocabularies = read_vocabularies(spec.vocabularies)
+    known = {name: vocabulary.values for name, vocabulary in read_vocabularies(spec.vocabularies).items()}
     labels = [f"label_{task}" for task in TASKS]
     columns = ["example_id", *workload.id_fields, *workload.number_fields, *labels]
     while True:
@@ -133,7 +133,7 @@ def scan_tensors(workload: Workload, spec: TrainSpec) -> Iterator[list[Tensor]]:
             columns=columns, batch_size=SCANNED_ROWS, use_threads=False
         )
         for rows in scanner.to_batches():
-            ids = [pc.index_in(rows[name], value_set=vocabularies[name]) for name in workload.id_fields]
+            ids = [pc.index_in(rows[name], value_set=known[name]) for name in workload.id_fields]
             id_matrix = np.stack([pc.fill_null(column, -1).to_numpy() for column in ids], axis=1).astype(
                 np.int64
             )

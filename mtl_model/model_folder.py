@@ -17,9 +17,11 @@ from torch import nn
 
 from mtl_model.config import ModelDescription, WeightsName
 from mtl_model.data.encode import Encoder
+from mtl_model.data.vocabulary import Vocabulary
 from mtl_model.model import JointModel, build_model
 
 MANIFEST = "manifest.json"
+JUDGED_WEIGHTS = "judged.safetensors"  # where a final pass has changed them since
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 
 
@@ -37,7 +39,7 @@ def write_model(
 def read_model(
     folder: Path, verify: bool = True, weights: WeightsName = "model"
 ) -> tuple[JointModel, Encoder, ModelDescription]:
-    """The model that serves, or with `weights="judged"` as it was before the final pass."""
+    """The model that serves, or with `weights="judged"` as it was before the final pass, if there was one."""
     if verify:
         verify_manifest(folder)
     description = ModelDescription.model_validate_json((folder / "model.json").read_bytes())
@@ -47,19 +49,22 @@ def read_model(
     }
     encoder = Encoder(description.model, description.data, read_vocabularies(paths))
     model = build_model(description.model, encoder)
-    model.load_state_dict(load_file(folder / f"{weights}.safetensors"))
+    judged = folder / JUDGED_WEIGHTS
+    path = judged if weights == "judged" and judged.exists() else folder / "model.safetensors"
+    model.load_state_dict(load_file(path))
     return model.eval(), encoder, description
 
 
-def read_vocabularies(paths: Mapping[str, Path]) -> dict[str, pa.Array]:
+def read_vocabularies(paths: Mapping[str, Path]) -> dict[str, Vocabulary]:
     return {field: _read_vocabulary(field, path) for field, path in paths.items()}
 
 
-def _read_vocabulary(field: str, path: Path) -> pa.Array:
+def _read_vocabulary(field: str, path: Path) -> Vocabulary:
     values = pq.read_table(path, columns=["value"]).column("value").cast(pa.string()).combine_chunks()
-    if values.null_count or len(values.unique()) != len(values):
-        raise ValueError(f"the vocabulary of {field} in {path} has nulls or repeated values")
-    return values
+    try:
+        return Vocabulary(values)
+    except ValueError as error:
+        raise ValueError(f"the vocabulary of {field} in {path} {error}") from error
 
 
 def write_manifest(folder: Path) -> None:

@@ -12,7 +12,7 @@ Shapes: T = tasks.
 """
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy  # which loads scipy.optimize only when it is called
 
 from mtl_model.balancing.balancer import FloatMatrix, FloatVector
 from mtl_model.balancing.gradient_aggregator import ROUNDING, GradientAggregator, square_root
@@ -48,4 +48,4 @@ def _worst_case(gradients: FloatMatrix, mean: FloatVector, limit: float) -> Floa
     longest = 2 * float(np.linalg.norm(gradients, axis=0).max())
     if excess(ROUNDING) >= 0:  # gradients that cancel each other: no common direction
         return combine(ROUNDING)
-    return combine(brentq(excess, ROUNDING, longest, xtol=1e-14, rtol=1e-14))
+    return combine(scipy.optimize.brentq(excess, ROUNDING, longest, xtol=1e-14, rtol=1e-14))

@@ -9,7 +9,7 @@ s = 1 / (1 + |L a|^2): for each sum s of u, the first term asks for the shortest
 """
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy  # which loads scipy.optimize only when it is called
 
 from mtl_model.balancing.balancer import FloatMatrix, FloatVector
 from mtl_model.balancing.gradient_aggregator import GradientAggregator, square_root
@@ -24,7 +24,7 @@ def shortest_in_hull(vectors: FloatMatrix) -> FloatVector:
     """The convex combination (T,) of the columns of (D, T) that is shortest."""
     num_vectors = vectors.shape[1]
     target = np.append(np.zeros(len(vectors)), 1.0)
-    combination: FloatVector = nnls(
+    combination: FloatVector = scipy.optimize.nnls(
         np.vstack([vectors, np.ones(num_vectors)]), target, maxiter=100 * num_vectors
     )[0]
     combination /= combination.sum()

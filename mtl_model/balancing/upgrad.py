@@ -8,7 +8,7 @@ Shapes: T = tasks.
 """
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy  # which loads scipy.optimize only when it is called
 
 from mtl_model.balancing.balancer import FloatMatrix, FloatVector
 from mtl_model.balancing.gradient_aggregator import GradientAggregator, square_root
@@ -25,5 +25,5 @@ def projections(gram: FloatMatrix) -> FloatMatrix:
     gradients = square_root(gram)
     weights = np.eye(len(gram))
     for task, gradient in enumerate(gradients.T):
-        weights[task] += nnls(gradients, -gradient, maxiter=100 * len(gram))[0]
+        weights[task] += scipy.optimize.nnls(gradients, -gradient, maxiter=100 * len(gram))[0]
     return weights

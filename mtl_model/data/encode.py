@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mtl_model.config import DataSpec, ModelConfig, TaskConfig
 from mtl_model.data.id_rows import FIRST_KNOWN_ROW, Rows, hash_values, look_up, look_up_lists
+from mtl_model.data.vocabulary import Vocabulary
 from mtl_model.evaluation.config import SliceConfig
 
 MAX_STANDARDISED = 10.0  # an outlier must not throw the model off
@@ -79,7 +80,7 @@ def label_slices(tasks: Sequence[TaskConfig], label_names: Mapping[str, Sequence
 class Encoder:
     """Holds the vocabularies and statistics of one model."""
 
-    def __init__(self, model: ModelConfig, data: DataSpec, vocabularies: Mapping[str, pa.Array]) -> None:
+    def __init__(self, model: ModelConfig, data: DataSpec, vocabularies: Mapping[str, Vocabulary]) -> None:
         self.feature_columns = list(model.columns)
         self.label_columns = [task.label for task in model.tasks]
         self.tasks, self.slices, self.target_slice = model.tasks, model.slices, model.target_slice

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from mtl_model.data.vocabulary import ABSENT, Vocabulary, hash_texts
 
 PADDING_ROW = 0  # null, or after the end of a list
 UNKNOWN_ROW = 1
@@ -21,12 +22,12 @@ FIRST_KNOWN_ROW = 2
 Rows = npt.NDArray[np.int64]
 
 
-def look_up(column: pa.ChunkedArray | pa.Array, vocabulary: pa.Array) -> Rows:
+def look_up(column: pa.ChunkedArray | pa.Array, vocabulary: Vocabulary) -> Rows:
     """The embedding row of each value, by its place in the vocabulary: (B,)."""
 
     def rows_of(values: pa.Array) -> Rows:
-        found = pc.index_in(values.cast(pa.string()), value_set=vocabulary)
-        return _to_numpy(pc.fill_null(pc.add(found, FIRST_KNOWN_ROW), UNKNOWN_ROW))
+        places = vocabulary.find(values.cast(pa.string()))
+        return np.where(places == ABSENT, UNKNOWN_ROW, places + FIRST_KNOWN_ROW)
 
     return _map_values(column, rows_of)
 
@@ -35,14 +36,12 @@ def hash_values(column: pa.ChunkedArray | pa.Array, num_hash_rows: int) -> Rows:
     """The embedding row of each value, by its hash, the same in every run: (B,)."""
 
     def rows_of(values: pa.Array) -> Rows:
-        texts = np.asarray(values.cast(pa.string()).to_pandas(), dtype=object)
-        hashes = pd.util.hash_array(texts, categorize=False)
-        return (hashes % num_hash_rows).astype(np.int64) + FIRST_KNOWN_ROW
+        return (hash_texts(values.cast(pa.string())) % num_hash_rows).astype(np.int64) + FIRST_KNOWN_ROW
 
     return _map_values(column, rows_of)
 
 
-def look_up_lists(column: pa.ChunkedArray, vocabulary: pa.Array, max_length: int) -> Rows:
+def look_up_lists(column: pa.ChunkedArray, vocabulary: Vocabulary, max_length: int) -> Rows:
     """The rows of the last `max_length` values of each list, then padding: (B, max_length)."""
     lists = column.combine_chunks()
     if pa.types.is_null(lists.type):

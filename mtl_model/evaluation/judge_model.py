@@ -10,7 +10,6 @@ import torch
 from mtl_model.config import TrainSpec
 from mtl_model.evaluation.calibration import CalibrationMap, read_calibration, write_calibration
 from mtl_model.evaluation.evaluate import Judged, concat_judged, judge_files, measure
-from mtl_model.evaluation.fit_calibration import fit_task
 from mtl_model.predict import Predictor
 from mtl_model.training.process_group import ProcessGroup
 
@@ -58,6 +57,8 @@ def validate(
 
 def fit_calibration(predictor: Predictor, shares: list[dict[str, Judged]]) -> dict[str, CalibrationMap]:
     """The maps of the tasks that ask for one, from the uncalibrated predictions of all ranks."""
+    from mtl_model.evaluation.fit_calibration import fit_task  # sklearn and scipy: a second of a start
+
     maps: dict[str, CalibrationMap] = {}
     for task in predictor.tasks:
         parts = [share[task.name] for share in shares if task.name in share]

@@ -33,7 +33,7 @@ from mtl_model.data.prefetch import prefetch
 from mtl_model.evaluation.judge_model import judge_model, validate
 from mtl_model.layers.precision import warn_of_slow_bf16
 from mtl_model.model import build_model
-from mtl_model.model_folder import read_vocabularies, write_manifest, write_model
+from mtl_model.model_folder import JUDGED_WEIGHTS, read_vocabularies, write_manifest, write_model
 from mtl_model.predict import Predictor
 from mtl_model.seeds import derive_seed
 from mtl_model.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -217,11 +217,11 @@ class Trainer:
         }
 
     def _judge(self) -> None:
-        """Calibrates and judges the model on rows that it was not trained on; keeps its weights."""
+        """Calibrates and judges the model on rows that it was not trained on; a final pass changes it."""
         if self.early_stopping:
             self.early_stopping.restore_best(self.model)
-        if self.group.is_main:
-            save_file(self.model.state_dict(), self.work_dir / "judged.safetensors")
+        if self.group.is_main and self.passes[-1].is_final:
+            save_file(self.model.state_dict(), self.work_dir / JUDGED_WEIGHTS)
         predictor = Predictor(self.model, self.encoder, self.data, self.group.device)
         judge_model(predictor, self.spec, self.group, self.work_dir)
 

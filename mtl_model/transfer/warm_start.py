@@ -5,14 +5,13 @@ weights wherever it stands in the new vocabulary, and a new id begins as unknown
 """
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from mtl_model.config import ModelDescription, WarmStart
 from mtl_model.data.encode import Encoder
-from mtl_model.data.id_rows import FIRST_KNOWN_ROW, UNKNOWN_ROW
+from mtl_model.data.id_rows import FIRST_KNOWN_ROW, look_up
+from mtl_model.data.vocabulary import Vocabulary
 from mtl_model.model import JointModel
 from mtl_model.model_folder import read_model
 
@@ -52,10 +51,10 @@ def warm_start(
     return afresh
 
 
-def _rows_of(values: pa.Array, known: pa.Array) -> Tensor:
+def _rows_of(vocabulary: Vocabulary, known: Vocabulary) -> Tensor:
     """The row of each value, behind the rows of null and of the unknown, in the vocabulary `known`."""
-    rows = pc.fill_null(pc.add(pc.index_in(values, value_set=known), FIRST_KNOWN_ROW), UNKNOWN_ROW)
-    return torch.from_numpy(np.concatenate([np.arange(FIRST_KNOWN_ROW), rows.to_numpy()]))
+    rows = look_up(vocabulary.values, known)
+    return torch.from_numpy(np.concatenate([np.arange(FIRST_KNOWN_ROW), rows]))
 
 
 def _check_numbers(description: ModelDescription, earlier: ModelDescription, start: WarmStart) -> None:

@@ -36,7 +36,7 @@ def test_a_finished_folder_is_read_back(folder: Path) -> None:
     model, encoder, description = read_model(folder)
 
     assert description.data.negative_sampling_rate == 0.5
-    assert encoder.vocabularies["user_id"].to_pylist()[:2] == ["u0", "u1"]
+    assert encoder.vocabularies["user_id"].values.to_pylist()[:2] == ["u0", "u1"]
     assert not model.training
 
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_model.data.id_rows import FIRST_KNOWN_ROW, hash_values, look_up, look_up_lists
+from mtl_model.data.vocabulary import Vocabulary
 
-VOCABULARY = pa.array(["a", "b", "c"])
+VOCABULARY = Vocabulary(pa.array(["a", "b", "c"]))
 LISTS = st.lists(st.none() | st.lists(st.none() | st.sampled_from("abcd"), max_size=5), max_size=6)
 
 
@@ -36,7 +37,7 @@ def test_a_list_has_the_rows_of_its_last_values_then_padding(
     ],
 )
 def test_lists_of_any_type_are_read(column: pa.Array) -> None:
-    rows = look_up_lists(pa.chunked_array([column]), pa.array(["8", "7"]), max_length=3)
+    rows = look_up_lists(pa.chunked_array([column]), Vocabulary(pa.array(["8", "7"])), max_length=3)
 
     assert rows.tolist() == [[3, 2, 0], [0, 0, 0]]
 

@@ -71,7 +71,7 @@ def test_ids_keep_their_weights_where_the_vocabulary_grew_and_moved(
 
     before, encoder, _ = read_model(earlier, weights="judged")
     old, new = before.embedding.slot_weights(0), model.embedding.slot_weights(0)
-    known = encoder.vocabularies["user_id"].to_pylist()
+    known = encoder.vocabularies["user_id"].values.to_pylist()
     assert afresh == []
     assert len(new) == len(grown) + 2
     for row, user in enumerate(grown, start=2):
