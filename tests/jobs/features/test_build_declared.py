@@ -23,7 +23,7 @@ from jobs.late_days import forget_late_days
 from jobs.logs.tables import ITEMS
 from jobs.stage import Run
 from tests.jobs.features.declared_oracle import Event
-from tests.jobs.features.test_declared import (
+from tests.jobs.features.generated_logs import (
     DAYS,
     FIRST_DAY,
     NUM_DAYS,

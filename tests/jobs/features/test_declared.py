@@ -1,5 +1,4 @@
-import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -7,23 +6,27 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
-from jobs.config import FeaturesConfig, ScenarioConfig, load_scenario
-from jobs.features.categories import item_levels
+from jobs.config import FeaturesConfig
 from jobs.features.config import COUNTED, LISTED, OF_EVENTS, OF_PRICE_QUANTILES, OF_VALUES, PARENTS, Entity
 from jobs.features.declared import declared_columns, horizon_days
 from jobs.features.declared_windows import declared_frame, declared_query, features_as_of, place_events
 from jobs.features.shares import add_parents, share_finisher
 from jobs.features.tables import declared_tables
-from jobs.logs.tables import EVENTS, ITEMS
-from tests.jobs.features.declared_oracle import BRANDS, PATHS, Event, declared_rows
+from tests.jobs.features.declared_oracle import Event, declared_rows
+from tests.jobs.features.generated_logs import (
+    DAYS,
+    NUM_DAYS,
+    TYPES,
+    frame,
+    levels_of,
+    random_log,
+    scenario_with,
+)
 from tests.jobs.features.tiles import make_event_days
 
-FIRST_DAY, NUM_DAYS = date(2017, 11, 25), 9
-DAYS = [FIRST_DAY + timedelta(days=number) for number in range(NUM_DAYS + 2)]
 ENTITIES: tuple[Entity, ...] = get_args(Entity)
-TYPES = ("cart", "purchase", "rating", "email_sent")
 _VALUES = ("value", "rating")
 
 
@@ -77,62 +80,13 @@ CONFIG = FeaturesConfig.model_validate(
 )
 
 
-def scenario_with(features: FeaturesConfig) -> ScenarioConfig:
-    return load_scenario("taobao").model_copy(update={"features": features})
-
-
-def random_log(seed: int, size: int = 12) -> list[Event]:
-    """A log whose users and items no other seed has; days and values are few, so that ties are common."""
-    chance = random.Random(seed)
-    return [random_event(chance, seed, number) for number in range(chance.randint(1, size))]
-
-
-def random_event(chance: random.Random, case: int, number: int) -> Event:
-    day = chance.choice(DAYS[:NUM_DAYS])
-    kind = chance.choice(TYPES)
-    return {
-        "ds": day,
-        "event_id": f"{case}-{number}",
-        "event_time": datetime(day.year, day.month, day.day, chance.randint(0, 1), tzinfo=UTC),
-        "user_id": f"{case}-u{chance.randint(0, 1)}",
-        "item_id": None if kind == "email_sent" else f"{case}-i{chance.randint(0, 3)}",
-        "event_type": kind,
-        "quantity": chance.choice([0, 1, 2]) if kind == "purchase" else None,
-        "value": chance.choice([None, 0, 5, 199]),
-        "rating": chance.choice([0.5, 3.0, 4.5]) if kind == "rating" else None,
-    }
-
-
-def frame(spark: SparkSession, events: list[Event]) -> DataFrame:
-    return spark.createDataFrame(pa.Table.from_pylist([dict(e) for e in events], EVENTS.arrow_schema()))
-
-
-def catalogue(events: list[Event]) -> pa.Table:
-    """The catalogue of all cases: their items, and one that is cheaper than i0, one dearer than i2."""
-    cases = {event["user_id"].split("-")[0] for event in events}
-    prices = {"i0": 500, "i1": 70, "i2": 500, "i3": None, "cheap": 499, "dear": 501}
-    paths = {**PATHS, "cheap": PATHS["i0"], "dear": PATHS["i2"]}
-    rows = [
-        {
-            "ds": FIRST_DAY,
-            "item_id": f"{case}-{suffix}",
-            "category_path": paths[suffix][1].split(" / ") if suffix in paths else [],
-            "brand": BRANDS.get(suffix),
-            "price": price,
-        }
-        for case in sorted(cases)
-        for suffix, price in prices.items()
-    ]
-    return pa.Table.from_pylist(rows, ITEMS.arrow_schema())
-
-
-def levels_of(spark: SparkSession, events: list[Event]) -> DataFrame:
-    return item_levels(spark.createDataFrame(catalogue(events)))
-
-
 def rows_by_key(features: pa.Table, entity: Entity, key: tuple[str, ...]) -> dict[tuple[str, ...], list[Any]]:
     names = [column.column.name for column in declared_columns(CONFIG, entity)]
-    return {tuple(row[name] for name in key): [row[name] for name in names] for row in features.to_pylist()}
+    widest_first = key[::-1] if entity == "category" else key  # level, category_id
+    return {
+        tuple(row[name] for name in widest_first): [row[name] for name in names]
+        for row in features.to_pylist()
+    }
 
 
 @settings(max_examples=1, deadline=None, database=None, phases=[Phase.generate])  # 2,000 logs never shrink

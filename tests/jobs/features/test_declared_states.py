@@ -16,10 +16,8 @@ from jobs.features.declared_states import TILES_WITH_CATEGORIES, StatePlan, rows
 from jobs.features.declared_windows import declared_query, features_as_of
 from jobs.features.shares import PARENTS, share_finisher
 from jobs.lake.days import days_between
-from tests.jobs.features.test_declared import (
-    CONFIG,
+from tests.jobs.features.generated_logs import (
     DAYS,
-    ENTITIES,
     FIRST_DAY,
     NUM_DAYS,
     catalogue,
@@ -27,6 +25,7 @@ from tests.jobs.features.test_declared import (
     random_log,
     scenario_with,
 )
+from tests.jobs.features.test_declared import CONFIG, ENTITIES
 from tests.jobs.features.tiles import make_event_days
 
 HALF = tuple(one for number, one in enumerate(CONFIG.declared) if number % 4 in {0, 3})  # of all measures
