@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.features.config import DeclaredFeature as Feature
 
-Event = dict[str, Any]  # with its user, item and day, and what the catalogue says of the item
+Event = dict[str, Any]  # with its user, item, day and place, and what the catalogue says of the item
 Values = dict[Any, Any]  # something of each key of an entity
 
 
@@ -24,7 +24,8 @@ def declared_rows(events: Sequence[Event], features: Sequence[Feature], entity: 
 
 
 def _keys(event: Event, entity: str) -> list[tuple[Any, ...]]:
-    own = tuple(event.get(name) for name in entity.split("_"))
+    names = ["surface", "place"] if entity == "context" else entity.split("_")
+    own = tuple(event.get(name) for name in names)
     of_levels = [(*own[:-1], level, event[level]) for level in ("department", "category", "type")]
     keys = {"category": of_levels, "user_category": of_levels[::2]}.get(entity, [own])
     return [key for key in keys if None not in key]

@@ -32,7 +32,7 @@ def scenario_with(features: FeaturesConfig) -> ScenarioConfig:
 
 
 def random_log(seed: int, size: int = 12) -> list[Event]:
-    """A log whose users and items no other seed has; days and values are few, so that ties are common."""
+    """A log whose users, items and surfaces no other seed has; days and values are few, and ties common."""
     chance = random.Random(seed)
     return [random_event(chance, seed, number) for number in range(chance.randint(1, size))]
 
@@ -43,6 +43,8 @@ def random_event(chance: random.Random, case: int, number: int) -> Event:
     user, item = f"{case}-u{chance.randint(0, 1)}", f"i{chance.randint(0, 3)}"
     if kind == "email_sent":
         item = ""
+    surface = chance.choice([None, f"{case}-home", f"{case}-ads"])
+    position = chance.choice([None, 0, 1])
     row = {
         "ds": day,
         "event_id": f"{case}-{number}",
@@ -50,11 +52,20 @@ def random_event(chance: random.Random, case: int, number: int) -> Event:
         "user_id": user,
         "item_id": f"{case}-{item}" if item else None,
         "event_type": kind,
+        "surface": surface,
+        "position": position,
         "quantity": chance.choice([0, 1, 2]) if kind == "purchase" else None,
         "value": chance.choice([None, 0, 5, 199]),
         "rating": chance.choice([0.5, 3.0, 4.5]) if kind == "rating" else None,
     }
-    return {**row, "user": user, "item": row["item_id"], "day": day, **_of_item(item)}
+    return {
+        **row,
+        "user": user,
+        "item": row["item_id"],
+        "day": day,
+        "place": -1 if position is None else position,
+        **_of_item(item),
+    }
 
 
 def _of_item(suffix: str) -> dict[str, Any]:

@@ -9,7 +9,16 @@ from pydantic import ValidationError
 from pyspark.sql import SparkSession
 
 from jobs.config import FeaturesConfig
-from jobs.features.config import COUNTED, LISTED, OF_EVENTS, OF_PRICE_QUANTILES, OF_VALUES, PARENTS, Entity
+from jobs.features.config import (
+    COUNTED,
+    LISTED,
+    OF_CONTEXTS,
+    OF_EVENTS,
+    OF_PRICE_QUANTILES,
+    OF_VALUES,
+    PARENTS,
+    Entity,
+)
 from jobs.features.declared import declared_columns, horizon_days
 from jobs.features.declared_windows import declared_frame, declared_query, features_as_of, place_events
 from jobs.features.shares import add_parents, share_finisher
@@ -24,7 +33,7 @@ from tests.jobs.features.generated_logs import (
     random_log,
     scenario_with,
 )
-from tests.jobs.features.tiles import make_event_days
+from tests.jobs.features.tiles import make_event_days, make_tiles_of
 
 ENTITIES: tuple[Entity, ...] = get_args(Entity)
 _VALUES = ("value", "rating")
@@ -66,6 +75,8 @@ def every_feature(entity: Entity) -> list[dict[str, Any]]:
         for measure, of in sorted(of_lists)
         for length, days in ((2, [3]), (4, []))
     ]
+    if entity == "context":
+        of_all = [one for one in of_all if one["measure"] in OF_CONTEXTS and "since" not in one]
     return [
         {**one, "entity": entity, "events": list(types)} for one in of_all for types in (TYPES[1:2], TYPES)
     ]
@@ -98,18 +109,19 @@ def test_every_measure_of_2000_logs_equals_what_the_events_say(
     events = [event for log in logs.values() for event in log]
     levels, day = levels_of(spark, events), DAYS[as_of]
 
-    tiles = make_event_days(frame(spark, events).repartition(3), scenario_with(CONFIG))
-    placed = place_events(tiles, levels, 1, 1).toArrow()
+    rows = frame(spark, events).repartition(3)
+    placed = place_events(make_event_days(rows, scenario_with(CONFIG)), levels, 1, 1).toArrow()
 
     for entity, table in declared_tables(CONFIG, of_users=True).items():
         query = {table.name: declared_query(CONFIG, entity, table)}
         for _, _, found in features_as_of(placed, query, [day]):
             check(found, entity, table.key, logs, day)
     for entity, table in declared_tables(CONFIG, of_users=False).items():
-        rows = add_parents(declared_frame(tiles, levels, entity, CONFIG, (day, day)), levels, entity)
+        tiles = make_tiles_of(entity, rows, scenario_with(CONFIG))
+        counts = add_parents(declared_frame(tiles, levels, entity, CONFIG, (day, day)), levels, entity)
         finish = share_finisher(CONFIG, entity, table)
         assert finish is not None
-        check(finish(rows.toArrow()), entity, table.key, logs, day)
+        check(finish(counts.toArrow()), entity, table.key, logs, day)
 
 
 def check(
@@ -145,6 +157,7 @@ def declared(**feature: Any) -> FeaturesConfig:
         ({"measure": "top_k", "of": "type", "length": 3, "windows_days": [7]}, "user_cart_type_top_3_7d"),
         ({"measure": "last_n", "of": "item", "length": 20}, "user_cart_item_last_20"),
         ({"entity": "user_item", "since": ["click"]}, "user_item_cart_since_click_count"),
+        ({"entity": "context", "windows_days": [7]}, "context_cart_count_7d"),
     ],
 )
 def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], name: str) -> None:
@@ -177,6 +190,10 @@ def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], n
         ({"measure": "top_k", "of": "days_ago", "length": 3}, "top_k of user needs one of"),
         ({"entity": "user_item", "measure": "top_k", "of": "item", "length": 3}, "has no top_k"),
         ({"entity": "item", "measure": "last_n", "of": "days_ago", "length": 3}, "has no last_n"),
+        ({"entity": "context", "measure": "time_since"}, "context has no time_since: a place has one of"),
+        ({"entity": "context", "since": ["click"]}, "context has no count since"),
+        ({"entity": "context", "measure": "distinct_count", "of": "user"}, "context has no distinct_count"),
+        ({"entity": "context", "measure": "top_k", "of": "item", "length": 3}, "context has no top_k"),
     ],
 )
 def test_what_means_nothing_is_refused(feature: dict[str, Any], message: str) -> None:
