@@ -166,6 +166,13 @@ class ScenarioConfig(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def check_contexts(self) -> Self:
+        of_contexts = any(feature.entity == "context" for feature in self.features.declared)
+        if of_contexts and not self.examples.has_anchor_events:
+            raise ValueError("features of context are of the place of an anchor event: set examples.anchor")
+        return self
+
+    @model_validator(mode="after")
     def check_undated(self) -> Self:
         """A log without times has one day: what is known before it is nothing, and folds judge."""
         logs, learn = self.logs, self.learn

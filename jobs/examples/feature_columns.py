@@ -24,7 +24,7 @@ from jobs.features.tables import (
 )
 from jobs.lake.columns import Column, Table
 
-_KEYS = {"ds", "user_id", "item_id", "level", "category_id", "brand"}
+_KEYS = {"ds", "user_id", "item_id", "level", "category_id", "brand", "surface", "position"}
 
 
 def _renamed(table: Table, prefix: str, new_prefix: str) -> dict[str, str]:
@@ -57,6 +57,7 @@ def _sources(config: FeaturesConfig) -> list[_Source]:
         "item": of_item,
         "user_item": f"{of_user} AND {of_item}",
         "brand": "f.brand = l.brand",
+        "context": "f.surface = r.surface AND f.position = coalesce(r.position, -1)",
         "user_brand": f"{of_user} AND f.brand = l.brand",
     }
     for entity, condition in of_entities.items():

@@ -1,4 +1,4 @@
-"""event_days -> the declared features as of one day, from the state of the day before and a few days' tiles.
+"""Tiles of a few days and the state of the day before -> the declared features as of one day.
 
 Each task reads its users' files of the state and of the tiles, and writes those of the new state and of the
 features (jobs/features/declared_states.py). Without a state to go on from, all tiles of the horizon are read.
@@ -15,8 +15,8 @@ import pyarrow as pa
 from pyiceberg.expressions import In
 from pyspark import TaskContext
 
-from jobs.features.declared_states import TILES_WITH_CATEGORIES, StatePlan
-from jobs.features.event_tiles import declared_types, event_days
+from jobs.features.declared_states import StatePlan
+from jobs.features.event_tiles import declared_types
 from jobs.features.user_windows import BATCH_ROWS, whole_users
 from jobs.lake.data_files import place_of
 from jobs.lake.day_tasks import Input, open_day, plan_tasks
@@ -59,7 +59,7 @@ class NightlyFeatures:
         return {name: sum(file.row_count for file in files[name]) for name in tables}
 
     def _inputs(self, day: date, chained: bool) -> list[Input]:
-        tiles, first_day = event_days(self.run.scenario), self.run.scenario.logs.first_day
+        tiles, first_day = self.plans[0].tiles, self.run.scenario.logs.first_day
         days = {of for plan in self.plans for of in plan.tile_days(day, first_day, chained)}
         wanted = In(term="ds", literals={str(of) for of in days})
         files = self.lake.files(tiles, (min(days), max(days)), where=wanted)
@@ -84,7 +84,7 @@ class NightlyFeatures:
             for task in (task for batch in batches for task in batch.to_pylist()):
                 day, bucket = task["day"], task["bucket"]
                 with open_day(json.loads(task["paths"]), schemas) as database:
-                    database.execute(TILES_WITH_CATEGORIES)
+                    database.execute(plans[0].tile_view)
                     for plan in plans:
                         table, of_day = plan.features, {"day": day}
                         grouped = database.sql(plan.group_query(chained), params=of_day).to_arrow_table()

@@ -21,7 +21,7 @@ from jobs.features.co_purchases import co_purchase_frame, co_purchase_history
 from jobs.features.config import Entity
 from jobs.features.declared_states import StatePlan, state_plans
 from jobs.features.declared_windows import declared_frame, declared_history, declared_windows, place_events
-from jobs.features.event_tiles import event_days
+from jobs.features.event_tiles import event_days, tiles_of
 from jobs.features.item_ranks import add_item_ranks
 from jobs.features.pair_windows import pair_windows, place_users
 from jobs.features.plans import USER
@@ -171,13 +171,13 @@ class FeatureTables:
         make = pair_windows(self.config, days, self.every_days, num_buckets, top)
         return lake.replace_made(placed, make, tables, days, self.digest)
 
-    def _event_days(self, lake: Lake, days: DayRange) -> DataFrame:
+    def _declared_tiles(self, lake: Lake, entity: Entity, days: DayRange) -> DataFrame:
         history = declared_history(self.config, self.run.scenario.logs.first_day, days)
-        return lake.read(self.spark, event_days(self.run.scenario), history)
+        return lake.read(self.spark, tiles_of(self.run.scenario, entity), history)
 
     def _declared_users(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         num_buckets, top = self.config.user_files_per_day, self.run.scenario.candidates.acted_on
-        tiles = self._event_days(lake, days)
+        tiles = self._declared_tiles(lake, "user", days)
         placed = place_events(tiles, self._levels(lake), self.every_days, num_buckets)
         make = declared_windows(self.config, days, self.every_days, num_buckets, top)
         return lake.replace_made(placed, make, tables, days, self.digest)
@@ -185,8 +185,8 @@ class FeatureTables:
     def _declared(
         self, entity: Entity, lake: Lake, tables: Sequence[Table], days: DayRange
     ) -> dict[str, int]:
-        levels = self._levels(lake)
-        rows = declared_frame(self._event_days(lake, days), levels, entity, self.config, days)
+        levels, tiles = self._levels(lake), self._declared_tiles(lake, entity, days)
+        rows = declared_frame(tiles, levels, entity, self.config, days)
         finish = share_finisher(self.config, entity, tables[0])
         if finish:
             rows = add_parents(rows, levels, entity)

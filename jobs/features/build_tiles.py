@@ -11,7 +11,16 @@ from functools import partial
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.features.event_tiles import declared_types, event_days, group_tiles, select_tiled, tiles_digest
+from jobs.features.event_tiles import (
+    context_days,
+    declared_types,
+    event_days,
+    group_tiles,
+    has_contexts,
+    make_context_days,
+    select_tiled,
+    tiles_digest,
+)
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
 from jobs.lake.days import days_to_build, merge_ranges
 from jobs.lake.lake import Lake
@@ -104,6 +113,8 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
         firsts.unpersist()
     if declared_types(run.scenario):
         counts["event_days"] = build_event_days(run, lake)
+    if has_contexts(run.scenario):
+        counts["context_days"] = build_context_days(run, lake)
     return counts
 
 
@@ -114,6 +125,14 @@ def build_event_days(run: Run, lake: Lake) -> int:
         events = lake.read(start_spark(run.runtime), EVENTS, days)
         rows, combine = select_tiled(events, run.scenario), group_tiles(run.scenario)
         count += lake.replace_days(rows, table, days, digest, combine=combine)
+    return count
+
+
+def build_context_days(run: Run, lake: Lake) -> int:
+    table, count, digest = context_days(run.scenario), 0, tiles_digest(run.scenario)
+    for days in days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
+        events = lake.read(start_spark(run.runtime), EVENTS, days)
+        count += lake.replace_days(make_context_days(events, run.scenario), table, days, digest)
     return count
 
 

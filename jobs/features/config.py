@@ -10,7 +10,7 @@ from mtl_model.strict_model import StrictModel
 
 EventTypes = Annotated[tuple[EventType, ...], Field(min_length=1)]
 ValueColumn = Literal["value", "price", "quantity", "discount", "rating"]
-Entity = Literal["user", "item", "category", "brand", "user_item", "user_category", "user_brand"]
+Entity = Literal["user", "item", "category", "brand", "context", "user_item", "user_category", "user_brand"]
 Parent = Literal["department", "category", "type", "brand"]
 Measure = Literal[
     "count", "distinct_count", "sum", "mean", "min", "max", "last", "time_since", "interval", "rate", "trend",
@@ -23,12 +23,15 @@ OF_VALUES = frozenset({"sum", "mean", "min", "max", "last"})
 ALL_DAYS = frozenset({"time_since", "interval", "age", "due"})  # they look at all days before
 # Whose events are known with the item's place among the prices of its category, by the catalogue.
 OF_PRICE_QUANTILES = frozenset({"user", "user_category", "user_brand"})
+# What a place may be known by: its tile tells of neither users nor items.
+OF_CONTEXTS = frozenset({"count", "sum", "mean", "min", "max", "rate", "trend", "share"})
 # What may be counted once: not a part of the entity's own key.
 COUNTED = {
     "user": {"item", "day"},
     "item": {"user", "day"},
     "category": {"user", "item", "day"},
     "brand": {"user", "item", "day"},
+    "context": set(),
     "user_item": {"day"},
     "user_category": {"item", "day"},
     "user_brand": {"item", "day"},
@@ -80,6 +83,13 @@ class DeclaredFeature(StrictModel):
             raise ValueError(
                 f"top_k and last_n, and nothing else, need a `length`: {self.measure} has {self.length}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def check_context(self) -> Self:
+        measure = self.measure + (" since" if self.since else "")
+        if self.entity == "context" and measure not in OF_CONTEXTS:
+            raise ValueError(f"entity context has no {measure}: a place has one of {sorted(OF_CONTEXTS)}")
         return self
 
     @model_validator(mode="after")

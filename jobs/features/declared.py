@@ -1,7 +1,7 @@
 """Declared features -> columns: their names, meanings, and the SQL that makes them from event tiles.
 
-The SQL groups rows of event_days (jobs/features/event_tiles.py) with ds before $day: a window of w days holds
-ages 1 to w, where age = $day - ds. Sums are integers, so that the order of rows changes nothing.
+The SQL groups tiles (jobs/features/event_tiles.py) with ds before $day: a window of w days holds ages 1 to w,
+where age = $day - ds. Sums are integers, so that the order of rows changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,7 @@ from jobs.lake.columns import Column
 RATING_UNITS = 1_000_000  # ratings are summed in fixed point; all other values are integers
 
 _USER_SHARE_WITHIN = {"user_item": "user_id", "user_category": "user_id, level", "user_brand": "user_id"}
+_SHARE_WITHIN = {"category": ("level",), "context": ("surface",)}
 
 _COUNTED_IDS = {"user": "user_id", "item": "item_id", "day": "ds"}
 _SQL_TYPES = {
@@ -29,6 +30,7 @@ _WHOLES = {
     **dict.fromkeys(_USER_SHARE_WITHIN, "the user's"),
     **dict.fromkeys(("user", "item", "brand"), "all"),
     "category": "its level's",
+    "context": "its surface's",
 }
 _UNITS = {
     "value": "cents",
@@ -109,7 +111,7 @@ def _parent(feature: DeclaredFeature) -> tuple[str, ...] | None:
         return None
     if feature.within:
         return ("brand" if feature.within == "brand" else f"{feature.within}_id",)
-    return ("level",) if feature.entity == "category" else ()
+    return _SHARE_WITHIN.get(feature.entity, ())
 
 
 def _type(feature: DeclaredFeature) -> str:

@@ -17,7 +17,7 @@ from jobs.config import ScenarioConfig
 from jobs.features.categories import ITEM_CATALOGUE_SQL
 from jobs.features.config import Entity
 from jobs.features.declared import DeclaredColumn, declared_columns, horizon_days
-from jobs.features.event_tiles import event_days, merge_query
+from jobs.features.event_tiles import merge_query, tiles_of
 from jobs.features.plans import LEVELS, USER_LEVELS
 from jobs.features.shares import PARENTS, share_sql
 from jobs.features.tables import declared_tables
@@ -30,7 +30,8 @@ _AGGREGATE = re.compile(
 )
 _ANYTHING = "true"
 
-TILES_WITH_CATEGORIES = (
+_TILES = "CREATE TEMP VIEW tile AS SELECT * FROM event_tile"
+_TILES_WITH_CATEGORIES = (
     f"CREATE TEMP VIEW item_level AS {ITEM_CATALOGUE_SQL};"
     "CREATE TEMP VIEW tile AS SELECT * FROM event_tile LEFT JOIN item_level USING (item_id)"
 )
@@ -161,6 +162,7 @@ class StatePlan:
     """The state of an entity, and its features: from the state, or, in `from_tiles`, from their own tiles."""
 
     entity: Entity
+    tiles: Table
     features: Table
     state: Table
     aggregates: tuple[Aggregate | CountSince, ...]
@@ -168,6 +170,11 @@ class StatePlan:
     from_tiles: tuple[DeclaredColumn, ...]
     top: int
     horizon: int | None
+
+    @property
+    def tile_view(self) -> str:
+        """SQL that makes `tile` of the views event_tile and catalogue."""
+        return _TILES_WITH_CATEGORIES if "item_id" in self.tiles.key else _TILES
 
     def group_query(self, chained: bool) -> str:
         """SQL for the state as of $day, without `ds`, and the columns that have no state."""
@@ -203,7 +210,7 @@ class StatePlan:
     def _group_tiles(self, columns: Mapping[str, str]) -> str:
         """Some columns, and those that have no state, of all that have tiles."""
         keys, rows = ", ".join(self.features.key), rows_of(self.features)
-        finest = self.entity == "user_item"
+        finest = self.features.key == self.tiles.key[:-1]
         merged = rows if finest else merge_query(rows, keys, " ".join(columns.values()))
         grouped = self._group(merged, columns)
         if not self.from_tiles:
@@ -300,17 +307,18 @@ def _plan(scenario: ScenarioConfig, entity: Entity, features: Table) -> StatePla
             found += [part for one in used for part in ([one.newest_day, one] if one.is_newest else [one])]
         else:
             from_tiles.append(column)
-    aggregates = tuple(dict.fromkeys(found))
+    aggregates, tiles = tuple(dict.fromkeys(found)), tiles_of(scenario, entity)
     state = Table(
         name=f"{entity}_event_states",
         meaning="What declared features are made of, for all that had a declared event before.",
         ds_is="as-of day; the two newest are kept",
         key=features.key,
         columns=(*features.columns[: len(features.key)], *[one.column for one in aggregates]),
-        files_per_day=event_days(scenario).files_per_day if "user_id" in features.key else 1,
+        files_per_day=tiles.files_per_day if "user_id" in features.key else 1,
     )
     top = scenario.candidates.acted_on if entity == "user_item" else 0
-    return StatePlan(entity, features, state, aggregates, tuple(columns), tuple(from_tiles), top, horizon)
+    made = aggregates, tuple(columns), tuple(from_tiles)
+    return StatePlan(entity, tiles, features, state, *made, top, horizon)
 
 
 def _is_one_of(event_types: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""event_days -> the declared features, in SQL (docs/decisions/0010-declared-features.md).
+"""event_days and context_days -> the declared features, in SQL (docs/decisions/0010-declared-features.md).
 
 Tiles travel once to Spark tasks that hold all rows of their users, items or categories, some at a time;
 DuckDB groups these rows for each as-of day. Tables of users have rows for the users anchored on the day.
@@ -88,12 +88,21 @@ def declared_windows(
 
 
 def declared_frame(
-    event_days: DataFrame, levels: DataFrame, entity: Entity, config: FeaturesConfig, days: DayRange
+    tiles: DataFrame, levels: DataFrame, entity: Entity, config: FeaturesConfig, days: DayRange
 ) -> DataFrame:
-    """Rows of the declared table of items, categories or brands, for every as-of day of the range."""
+    """Rows of the declared table of what has no user, for every as-of day of the range."""
     table = declared_tables(config, of_users=False)[entity]
     query = {table.name: declared_query(config, entity, table)}
-    columns = event_days.columns
+    chunk = table.key[0]
+    merged = tiles if entity == "context" else _merge_items(tiles, levels, entity, config, table)
+    placed = merged.repartition(chunk).sortWithinPartitions(chunk)
+    return placed.mapInArrow(_frame_task(query, chunk, days), table.spark_schema())
+
+
+def _merge_items(
+    event_days: DataFrame, levels: DataFrame, entity: Entity, config: FeaturesConfig, table: Table
+) -> DataFrame:
+    """The tiles of items, or of their categories or brands."""
     tiles = event_days.where(F.col("item_id").isNotNull())
     if entity == "category":
         tiles = add_category_levels(tiles, levels, LEVELS)
@@ -103,10 +112,7 @@ def declared_frame(
     counted = {feature.of for feature in config.declared if feature.entity == entity}
     ids = [f"{name}_id" for name in ("user", "item") if name in counted]
     keys = list(dict.fromkeys([*table.key, *ids, "event_type", "ds"]))
-    merged = merge_tiles(tiles, keys, columns)
-    chunk = table.key[0]
-    placed = merged.repartition(chunk).sortWithinPartitions(chunk)
-    return placed.mapInArrow(_frame_task(query, chunk, days), table.spark_schema())
+    return merge_tiles(tiles, keys, event_days.columns)
 
 
 def _frame_task(

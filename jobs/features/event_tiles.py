@@ -1,6 +1,7 @@
-"""events -> event_days: one tile for each user, item and event type, from which declared features are made.
+"""events -> event_days and context_days: the tiles from which declared features are made.
 
-Holds only the event types and columns that the scenario declares, in integers: ratings in fixed point. Spark
+A tile of event_days is of a user, item and event type, one of context_days of a place and event type. They
+hold only the event types and columns that the scenario declares, in integers: ratings in fixed point. Spark
 brings the events of a user and day together, DuckDB groups those of many users at a time.
 """
 
@@ -14,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import ScenarioConfig
-from jobs.features.config import OF_VALUES, VALUE_COLUMNS
+from jobs.features.config import OF_VALUES, VALUE_COLUMNS, Entity
 from jobs.features.declared import RATING_UNITS
 from jobs.features.tables import TILE_TABLES
 from jobs.features.user_windows import BATCH_ROWS, whole_users
@@ -32,13 +33,11 @@ def event_days(config: ScenarioConfig) -> Table:
         Column("event_count", "long", "events; purchases of quantity 0 are none"),
     ]
     for name in value_columns(config):
-        unit = " in millionths" if name == "rating" else ""
         columns += [
-            Column(f"{name}_count", "long", f"events with a {name}"),
-            Column(f"{name}_sum", "long", f"sum of {name}{unit}"),
-            Column(f"{name}_min", "long", f"smallest {name}{unit}"),
-            Column(f"{name}_max", "long", f"largest {name}{unit}"),
-            Column(f"{name}_last", "long", f"{name} of the last event{unit}, the largest of one instant"),
+            *_sum_columns(name),
+            Column(
+                f"{name}_last", "long", f"{name} of the last event{_unit(name)}, the largest of one instant"
+            ),
             Column(f"{name}_last_at", "timestamp", f"when the last event with a {name} happened"),
         ]
     if length := sequence_length(config):
@@ -55,8 +54,48 @@ def event_days(config: ScenarioConfig) -> Table:
     )
 
 
+def context_days(config: ScenarioConfig) -> Table:
+    return Table(
+        name="context_days",
+        meaning="Tile: what was done at a place of a surface on a day, by type of event.",
+        ds_is="event day",
+        key=("surface", "position", "event_type"),
+        columns=(
+            Column("surface", "string", "where it was shown; events without a surface are in no row"),
+            Column("position", "int", "the slot it was shown in, from 0; -1 for events without one"),
+            Column("event_type", "string", "the type of the events"),
+            Column("event_count", "long", "events; purchases of quantity 0 are none"),
+            *[column for name in value_columns(config) for column in _sum_columns(name)],
+        ),
+    )
+
+
+def _sum_columns(name: str) -> list[Column]:
+    return [
+        Column(f"{name}_count", "long", f"events with a {name}"),
+        Column(f"{name}_sum", "long", f"sum of {name}{_unit(name)}"),
+        Column(f"{name}_min", "long", f"smallest {name}{_unit(name)}"),
+        Column(f"{name}_max", "long", f"largest {name}{_unit(name)}"),
+    ]
+
+
+def _unit(name: str) -> str:
+    return " in millionths" if name == "rating" else ""
+
+
 def tile_tables(config: ScenarioConfig) -> tuple[Table, ...]:
-    return (*TILE_TABLES, event_days(config)) if declared_types(config) else TILE_TABLES
+    of_events = (event_days(config),) if declared_types(config) else ()
+    of_contexts = (context_days(config),) if has_contexts(config) else ()
+    return (*TILE_TABLES, *of_events, *of_contexts)
+
+
+def tiles_of(config: ScenarioConfig, entity: Entity) -> Table:
+    """The tiles that declared features of an entity are made from."""
+    return context_days(config) if entity == "context" else event_days(config)
+
+
+def has_contexts(config: ScenarioConfig) -> bool:
+    return any(feature.entity == "context" for feature in config.features.declared)
 
 
 def declared_types(config: ScenarioConfig) -> list[str]:
@@ -100,12 +139,32 @@ def tiles_digest(config: ScenarioConfig) -> str:
     return f"{config.digest('logs')}-{declared}-{sequences}"
 
 
-def select_tiled(events: DataFrame, config: ScenarioConfig) -> DataFrame:
+def select_tiled(
+    events: DataFrame, config: ScenarioConfig, keys: Sequence[str] = ("user_id", "item_id", "event_time")
+) -> DataFrame:
     """The events that tiles are made of, with what these need of them."""
     is_none = (F.col("event_type") == "purchase") & (F.col("quantity") == 0)
     wanted = F.col("event_type").isin(declared_types(config)) & ~F.coalesce(is_none, F.lit(False))
     values = (f"{_fixed_point(name)} AS {name}" for name in value_columns(config))
-    return events.where(wanted).selectExpr("ds", "user_id", "item_id", "event_type", "event_time", *values)
+    return events.where(wanted).selectExpr("ds", *keys, "event_type", *values)
+
+
+def make_context_days(events: DataFrame, config: ScenarioConfig) -> DataFrame:
+    """One row per (day, surface, position, event type) of the declared types."""
+    shown = events.where(F.col("surface").isNotNull())
+    rows = select_tiled(shown, config, ("surface", "coalesce(position, -1) AS position"))
+    sums = [
+        one.alias(f"{name}_{of}")
+        for name in value_columns(config)
+        for of, one in {
+            "count": F.count(name),
+            "sum": F.coalesce(F.sum(name), F.lit(0)),
+            "min": F.min(name),
+            "max": F.max(name),
+        }.items()
+    ]
+    keys = ("ds", *context_days(config).key)
+    return rows.groupBy(*keys).agg(F.count(F.lit(1)).alias("event_count"), *sums)
 
 
 def group_tiles(config: ScenarioConfig) -> Combine:

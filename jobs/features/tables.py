@@ -146,6 +146,8 @@ _KEY_COLUMNS = {
     "level": Column("level", "string", "department, category or type; of users department or type"),
     "category_id": Column("category_id", "string", "the path down to the level"),
     "brand": Column("brand", "string", "the brand"),
+    "surface": Column("surface", "string", "where it was shown"),
+    "position": Column("position", "int", "the slot it was shown in, from 0; -1 for events without one"),
 }
 _ENTITY_KEYS: dict[Entity, tuple[str, ...]] = {
     "user": ("user_id",),
@@ -155,6 +157,7 @@ _ENTITY_KEYS: dict[Entity, tuple[str, ...]] = {
     "item": ("item_id",),
     "category": ("category_id", "level"),
     "brand": ("brand",),
+    "context": ("surface", "position"),
 }
 _EVENT_RANK = Column(
     "user_item_event_rank", "long", "rank by the newest day, then the number of events, among the user's"

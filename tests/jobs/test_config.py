@@ -82,6 +82,12 @@ def test_an_unknown_scenario_names_the_known_ones() -> None:
             "attributed_within is for anchors that are events",
             id="attribution to a day",
         ),
+        pytest.param(
+            "\nfeatures:",
+            "\nfeatures:\n  declared: [{entity: context, measure: count, events: [click]}]",
+            "features of context are of the place of an anchor event",
+            id="place of a day",
+        ),
         pytest.param("name: grocery", "name: ../grocery", "lower-case letters", id="a name that is a path"),
     ],
 )

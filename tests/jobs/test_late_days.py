@@ -51,6 +51,15 @@ def test_only_the_late_days_of_events_are_dirty_and_they_come_last(run: Run) -> 
     assert {examples(run.scenario).name, campaign_examples(run.scenario).name} < set(names)
 
 
+def test_tiles_states_and_features_of_contexts_are_dirty_like_others(home: Path) -> None:
+    last = date(2024, 1, 10)
+
+    dirty = {found.name: days for found, days in dirty_days(make_run("shop", last), [last - 2 * DAY])}
+
+    assert dirty["context_days"] == [(last - 2 * DAY, last + DAY)]
+    assert dirty["context_event_features"] == dirty["context_event_states"] == [(last - DAY, last + DAY)]
+
+
 def test_built_days_are_forgotten_from_the_late_day_on(spark: SparkSession, lake: Lake, run: Run) -> None:
     built: DayRange = (LATE - 9 * DAY, RUN_DATE)
     rows = spark.createDataFrame([], "ds date")

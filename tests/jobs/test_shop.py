@@ -22,13 +22,15 @@ FAULTS = {"duplicates": 0.01, "late": 0.05, "future": 0.001, "broken": 0.005}
 
 # What followed each impression by the simulator's own ids: those of one impression differ in the last part.
 # Known are the rows that landed by the last day, and at most three days late.
-_TRUE_LABELS = """
-WITH event AS (
-    SELECT DISTINCT ON (event_id) *, regexp_replace(event_id, '[0-9]+$', '0') AS impression_id
+_EVENT = """
+    SELECT DISTINCT ON (event_id) *, event_time::DATE AS ds,
+           regexp_replace(event_id, '[0-9]+$', '0') AS impression_id
     FROM read_parquet('{log}/events/*/*.parquet', hive_partitioning = true)
     WHERE "date"::DATE <= $last_day AND "date"::DATE - event_time::DATE <= 3
-)
-SELECT shown.event_id, shown.event_time::DATE AS ds,
+"""
+_TRUE_LABELS = f"""
+WITH event AS ({_EVENT})
+SELECT shown.event_id, shown.ds,
        max((event.event_type = 'click')::INT) AS label_click,
        max((event.event_type = 'favorite')::INT) AS label_favorite,
        max((event.event_type = 'cart')::INT) AS label_cart,
@@ -39,18 +41,33 @@ FROM event AS shown JOIN event ON event.impression_id = shown.event_id
 WHERE shown.event_type = 'impression' GROUP BY ALL
 """
 
+# How often each place was clicked in the seven days before that of the impression.
+_TRUE_RATES = f"""
+WITH event AS ({_EVENT}),
+place AS (SELECT DISTINCT shown.ds, surface, position FROM event AS shown),
+rate AS (
+    SELECT place.*, (count_if(event_type = 'click' AND event.ds >= place.ds - 7) + 2.5)::DOUBLE
+           / (count_if(event_type = 'impression' AND event.ds >= place.ds - 7) + 50)::DOUBLE AS rate
+    FROM place JOIN event ON (event.surface, event.position) = (place.surface, place.position)
+         AND event.ds < place.ds
+    GROUP BY ALL
+)
+SELECT event_id, ds, rate AS context_click_per_impression_rate_7d
+FROM event LEFT JOIN rate USING (ds, surface, position) WHERE event_type = 'impression'
+"""
 
-def true_labels(log: Path, days: tuple[date, date], last_day: date) -> pa.Table:
+
+def of_log(query: str, log: Path, days: tuple[date, date], last_day: date) -> pa.Table:
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
-        query = f"SELECT * FROM ({_TRUE_LABELS.format(log=log)}) WHERE ds BETWEEN $first AND $last"
+        query = f"SELECT * FROM ({query.format(log=log)}) WHERE ds BETWEEN $first AND $last"
         return database.execute(
             query, {"first": days[0], "last": days[1], "last_day": last_day}
         ).to_arrow_table()
 
 
 @pytest.mark.slow
-def test_nights_one_after_the_other_equal_one_bulk_build_and_labels_are_what_followed(
+def test_nights_one_after_the_other_equal_one_bulk_build_and_examples_say_what_the_log_says(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     """Late rows land on the days after theirs, so that the second night builds days again."""
@@ -68,12 +85,15 @@ def test_nights_one_after_the_other_equal_one_bulk_build_and_labels_are_what_fol
     assert (pc.min(rows["ds"]).as_py(), pc.max(rows["ds"]).as_py()) == days
     labels = [name for name in rows.column_names if name.startswith("label_")]
     key = [("event_id", "ascending")]
-    expected = true_labels(log, days, last_day).select(["event_id", *labels]).sort_by(key)
+    expected = of_log(_TRUE_LABELS, log, days, last_day).select(["event_id", *labels]).sort_by(key)
     found = rows.select(["event_id", *labels]).sort_by(key).cast(expected.schema)
     assert found.num_rows > 1000
     assert found.equals(expected)
     assert set(rows["example_kind"].to_pylist()) == {"impression"}
     assert all(pc.sum(rows[name]).as_py() > 0 for name in labels)
+    rates = of_log(_TRUE_RATES, log, days, last_day).drop_columns("ds").sort_by(key)
+    assert rows.select(rates.column_names).sort_by(key).cast(rates.schema).equals(rates)
+    assert len(pc.unique(rates["context_click_per_impression_rate_7d"])) > 50
 
 
 @pytest.mark.slow

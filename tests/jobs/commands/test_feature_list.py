@@ -26,6 +26,13 @@ def test_every_declared_feature_is_listed_with_its_window_and_meaning() -> None:
     assert not {"user_id", "item_id", "level"} & set(listed)
 
 
+def test_features_of_a_place_are_listed_without_its_key() -> None:
+    of_context = {one.name: one for one in list_features(load_scenario("shop")) if one.entity == "context"}
+
+    assert of_context["context_click_per_impression_rate_7d"].window == "7"
+    assert of_context["position"].meaning == "the slot it was shown in, from 0"  # that of the example
+
+
 def test_the_share_of_nulls_is_that_of_the_newest_day(spark: SparkSession, lake: Lake) -> None:
     config = load_scenario("taobao")
     last = DeclaredFeature(entity="user", measure="last_n", of="item", length=2, events=("purchase",))

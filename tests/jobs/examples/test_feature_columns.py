@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any, get_args
 
+import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -31,10 +32,10 @@ WANTED = (
     "user_item_rank", "user_type_rank", "user_department_rank", "user_day_count", "item_rank",
     "type_line_count", "department_line_count", "display_share", "anchor_weekday", "brand",
 )  # fmt: skip
-_SQL_TYPES = {"string": "VARCHAR", "long": "BIGINT", "double": "DOUBLE", "date": "DATE"}
+_SQL_TYPES = {"string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "double": "DOUBLE", "date": "DATE"}
 
 
-def view(table: Table, value: str, *keys: dict[str, str]) -> TableRows:
+def view(table: Table, value: str, *keys: dict[str, Any]) -> TableRows:
     """A feature table whose column `value` counts from 1; all others are null."""
     columns = ", ".join(f"{column.name} {_SQL_TYPES[column.type]}" for column in table.all_columns)
     rows = [
@@ -125,7 +126,7 @@ def test_declared_features_of_every_entity_join_beside_the_built_in_ones() -> No
     config = FeaturesConfig.model_validate({**CONFIG.model_dump(), "declared": declared})
     tables = {**declared_tables(config, of_users=True), **declared_tables(config, of_users=False)}
     user, item, kind = {"user_id": "u"}, {"item_id": "i"}, {"level": "type", "category_id": "D / C / T"}
-    keys = {
+    keys: dict[Entity, dict[str, Any]] = {
         "user": user,
         "item": item,
         "category": kind,
@@ -133,22 +134,57 @@ def test_declared_features_of_every_entity_join_beside_the_built_in_ones() -> No
         "user_category": user | kind,
         "brand": {"brand": "b"},
         "user_brand": user | {"brand": "b"},
+        "context": {"surface": "home", "position": 0},
     }
     views = {
         f"{entity}_event": view(table, f"{entity}_cart_count", keys[entity])
         for entity, table in tables.items()
     }
     database = day_database(
-        **feature_views(), **views, pair=("user_id VARCHAR, item_id VARCHAR", [("u", "i"), ("v", "bare")])
+        **feature_views(),
+        **views,
+        pair=(
+            "user_id VARCHAR, item_id VARCHAR, surface VARCHAR, position INTEGER",
+            [("u", "i", "home", 0), ("v", "bare", "home", 1)],
+        ),
     )
-    names = ("user", "item", "user_item", "user_type", "type", "brand", "user_brand")
+    names = ("user", "item", "user_item", "user_type", "type", "brand", "user_brand", "context")
     wanted = [f"{name}_cart_count" for name in names]
 
     rows = database.sql(item_feature_query("pair", config, wanted)).to_arrow_table().to_pylist()
 
     found = {row["user_id"]: [row[name] for name in wanted] for row in rows}
-    assert found == {"u": [1] * 7, "v": [None] * 7}
+    assert found == {"u": [1] * 8, "v": [None] * 8}
     assert set(wanted) < set(feature_column_types(config))
+
+
+@pytest.mark.parametrize(
+    ("surface", "position", "count"),
+    [
+        pytest.param("home", 0, 1, id="the first place"),
+        pytest.param("home", 1, 2, id="another place of the surface"),
+        pytest.param("ads", 0, None, id="a place that had no event"),
+        pytest.param("home", None, 3, id="events without a position have a row of their own"),
+        pytest.param(None, 0, None, id="events without a surface have none"),
+    ],
+)
+def test_an_anchor_event_has_the_features_of_its_place(
+    surface: str | None, position: int | None, count: int | None
+) -> None:
+    declared = [{"entity": "context", "measure": "count", "events": ["click"]}]
+    config = FeaturesConfig.model_validate({**CONFIG.model_dump(), "declared": declared})
+    keys = [{"surface": "home", "position": position} for position in (0, 1, -1)]
+    table = declared_tables(config, of_users=False)["context"]
+    columns = "user_id VARCHAR, item_id VARCHAR, surface VARCHAR, position INTEGER"
+    shown = columns, [("u", "i", surface, position)]
+    database = day_database(
+        **feature_views(), context_event=view(table, "context_click_count", *keys), shown=shown
+    )
+
+    rows = database.sql(item_feature_query("shown", config, ["context_click_count"])).to_arrow_table()
+
+    assert rows["context_click_count"].to_pylist() == [count]
+    assert rows["position"].to_pylist() == [position]  # that of the example stays what it is
 
 
 def test_a_pair_is_as_close_as_what_is_got_together_and_0_without_it() -> None:

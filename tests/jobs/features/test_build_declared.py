@@ -15,7 +15,7 @@ from jobs.features.build_declared import NightlyFeatures, features_of_all
 from jobs.features.categories import item_levels
 from jobs.features.declared_states import state_plans, state_tables
 from jobs.features.declared_windows import declared_query, features_as_of, place_events
-from jobs.features.event_tiles import event_days
+from jobs.features.event_tiles import context_days, event_days, make_context_days
 from jobs.features.tables import declared_tables
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
@@ -23,7 +23,7 @@ from jobs.late_days import forget_late_days
 from jobs.logs.tables import ITEMS
 from jobs.stage import Run
 from tests.jobs.features.declared_oracle import Event
-from tests.jobs.features.test_declared import (
+from tests.jobs.features.generated_logs import (
     DAYS,
     FIRST_DAY,
     NUM_DAYS,
@@ -44,6 +44,14 @@ CONFIG = FeaturesConfig.model_validate(
             {"entity": "user", "measure": "count", "events": EVENTS, "windows_days": [1, 4]},
             {"entity": "user_category", "measure": "share", "events": EVENTS, "windows_days": [4]},
             {"entity": "item", "measure": "last", "of": "value", "events": EVENTS, "windows_days": [3]},
+            {
+                "entity": "context",
+                "measure": "rate",
+                "events": ["rating"],
+                "per": EVENTS,
+                "windows_days": [4],
+            },
+            {"entity": "context", "measure": "sum", "of": "value", "events": EVENTS, "windows_days": [4]},
             {
                 "entity": "item",
                 "measure": "distinct_count",
@@ -71,13 +79,14 @@ def write_tiles(
     spark: SparkSession, run: Run, lake: Lake, events: list[Event], first: date, last: date
 ) -> None:
     of_days = [event for event in events if first <= event["ds"] <= last]
-    tiles = make_event_days(frame(spark, of_days), run.scenario)
-    lake.replace_days(tiles, event_days(run.scenario), (first, last))
+    rows, scenario = frame(spark, of_days), run.scenario
+    lake.replace_days(make_event_days(rows, scenario), event_days(scenario), (first, last))
+    lake.replace_days(make_context_days(rows, scenario), context_days(scenario), (first, last))
 
 
 def build_night(run: Run, lake: Lake, day: date) -> None:
-    users, items = (state_plans(run.scenario, of_users) for of_users in (True, False))
-    for plans in (users, items):
+    users, others = (state_plans(run.scenario, of_users) for of_users in (True, False))
+    for plans in (users, *[[plan] for plan in others]):
         NightlyFeatures(run, lake, plans, "digest").build(day)
 
 

@@ -6,6 +6,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.config import load_scenario
 from jobs.features.build_tiles import (
     build_tiles,
     find_first_purchases,
@@ -13,6 +14,8 @@ from jobs.features.build_tiles import (
     make_user_days,
     make_user_item_days,
 )
+from jobs.features.config import DeclaredFeature
+from jobs.features.event_tiles import make_context_days
 from jobs.features.tables import USER_DAYS
 from jobs.lake.lake import Lake
 from jobs.logs.tables import EVENTS
@@ -102,6 +105,34 @@ def test_item_days_keep_the_largest_line_also_of_items_that_were_not_bought(shop
         ("i", DAY, 1, 2, 2, 1), ("i", DAY + timedelta(1), 1, 1, 5, 0), ("j", DAY, 0, 0, 0, 0),
         ("k", DAY, 1, 2, 500, 1),
     ]  # fmt: skip
+
+
+def test_events_are_summed_by_the_place_where_they_were_shown(spark: SparkSession) -> None:
+    scenario = load_scenario("shop")
+    price = DeclaredFeature(entity="context", measure="mean", events=("purchase",), of="price")
+    features = scenario.features.model_copy(update={"declared": (price,)})
+    types = f"{_EVENTS}, surface string, position int, price long"
+    rows = [
+        tuple({**EVENT, "surface": "home", "position": 0, "price": 5, **change}.values())
+        for change in (
+            {}, {"user_id": "v", "price": None}, {"price": 9}, {"position": 1}, {"position": None},
+            {"position": None, "quantity": 0}, {"surface": None}, {"event_type": "click"},
+            {"ds": DAY + timedelta(1)},
+        )
+    ]  # fmt: skip
+
+    days = make_context_days(
+        spark.createDataFrame(rows, types), scenario.model_copy(update={"features": features})
+    )
+
+    names = ["ds", "surface", "position", "event_count"]
+    names += [f"price_{of}" for of in ("count", "sum", "min", "max")]
+    assert rows_of(days.where("event_type = 'purchase'"), *names) == [
+        (DAY, "home", -1, 1, 1, 5, 5, 5),  # a purchase of nothing is none
+        (DAY, "home", 0, 3, 2, 14, 5, 9),
+        (DAY, "home", 1, 1, 1, 5, 5, 5),
+        (DAY + timedelta(1), "home", 0, 1, 1, 5, 5, 5),
+    ]
 
 
 def test_an_empty_day_has_no_tiles(spark: SparkSession) -> None:

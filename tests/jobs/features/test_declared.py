@@ -1,5 +1,4 @@
-import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -7,23 +6,36 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
-from jobs.config import FeaturesConfig, ScenarioConfig, load_scenario
-from jobs.features.categories import item_levels
-from jobs.features.config import COUNTED, LISTED, OF_EVENTS, OF_PRICE_QUANTILES, OF_VALUES, PARENTS, Entity
+from jobs.config import FeaturesConfig
+from jobs.features.config import (
+    COUNTED,
+    LISTED,
+    OF_CONTEXTS,
+    OF_EVENTS,
+    OF_PRICE_QUANTILES,
+    OF_VALUES,
+    PARENTS,
+    Entity,
+)
 from jobs.features.declared import declared_columns, horizon_days
 from jobs.features.declared_windows import declared_frame, declared_query, features_as_of, place_events
 from jobs.features.shares import add_parents, share_finisher
 from jobs.features.tables import declared_tables
-from jobs.logs.tables import EVENTS, ITEMS
-from tests.jobs.features.declared_oracle import BRANDS, PATHS, Event, declared_rows
-from tests.jobs.features.tiles import make_event_days
+from tests.jobs.features.declared_oracle import Event, declared_rows
+from tests.jobs.features.generated_logs import (
+    DAYS,
+    NUM_DAYS,
+    TYPES,
+    frame,
+    levels_of,
+    random_log,
+    scenario_with,
+)
+from tests.jobs.features.tiles import make_event_days, make_tiles_of
 
-FIRST_DAY, NUM_DAYS = date(2017, 11, 25), 9
-DAYS = [FIRST_DAY + timedelta(days=number) for number in range(NUM_DAYS + 2)]
 ENTITIES: tuple[Entity, ...] = get_args(Entity)
-TYPES = ("cart", "purchase", "rating", "email_sent")
 _VALUES = ("value", "rating")
 
 
@@ -63,6 +75,8 @@ def every_feature(entity: Entity) -> list[dict[str, Any]]:
         for measure, of in sorted(of_lists)
         for length, days in ((2, [3]), (4, []))
     ]
+    if entity == "context":
+        of_all = [one for one in of_all if one["measure"] in OF_CONTEXTS and "since" not in one]
     return [
         {**one, "entity": entity, "events": list(types)} for one in of_all for types in (TYPES[1:2], TYPES)
     ]
@@ -77,62 +91,13 @@ CONFIG = FeaturesConfig.model_validate(
 )
 
 
-def scenario_with(features: FeaturesConfig) -> ScenarioConfig:
-    return load_scenario("taobao").model_copy(update={"features": features})
-
-
-def random_log(seed: int, size: int = 12) -> list[Event]:
-    """A log whose users and items no other seed has; days and values are few, so that ties are common."""
-    chance = random.Random(seed)
-    return [random_event(chance, seed, number) for number in range(chance.randint(1, size))]
-
-
-def random_event(chance: random.Random, case: int, number: int) -> Event:
-    day = chance.choice(DAYS[:NUM_DAYS])
-    kind = chance.choice(TYPES)
-    return {
-        "ds": day,
-        "event_id": f"{case}-{number}",
-        "event_time": datetime(day.year, day.month, day.day, chance.randint(0, 1), tzinfo=UTC),
-        "user_id": f"{case}-u{chance.randint(0, 1)}",
-        "item_id": None if kind == "email_sent" else f"{case}-i{chance.randint(0, 3)}",
-        "event_type": kind,
-        "quantity": chance.choice([0, 1, 2]) if kind == "purchase" else None,
-        "value": chance.choice([None, 0, 5, 199]),
-        "rating": chance.choice([0.5, 3.0, 4.5]) if kind == "rating" else None,
-    }
-
-
-def frame(spark: SparkSession, events: list[Event]) -> DataFrame:
-    return spark.createDataFrame(pa.Table.from_pylist([dict(e) for e in events], EVENTS.arrow_schema()))
-
-
-def catalogue(events: list[Event]) -> pa.Table:
-    """The catalogue of all cases: their items, and one that is cheaper than i0, one dearer than i2."""
-    cases = {event["user_id"].split("-")[0] for event in events}
-    prices = {"i0": 500, "i1": 70, "i2": 500, "i3": None, "cheap": 499, "dear": 501}
-    paths = {**PATHS, "cheap": PATHS["i0"], "dear": PATHS["i2"]}
-    rows = [
-        {
-            "ds": FIRST_DAY,
-            "item_id": f"{case}-{suffix}",
-            "category_path": paths[suffix][1].split(" / ") if suffix in paths else [],
-            "brand": BRANDS.get(suffix),
-            "price": price,
-        }
-        for case in sorted(cases)
-        for suffix, price in prices.items()
-    ]
-    return pa.Table.from_pylist(rows, ITEMS.arrow_schema())
-
-
-def levels_of(spark: SparkSession, events: list[Event]) -> DataFrame:
-    return item_levels(spark.createDataFrame(catalogue(events)))
-
-
 def rows_by_key(features: pa.Table, entity: Entity, key: tuple[str, ...]) -> dict[tuple[str, ...], list[Any]]:
     names = [column.column.name for column in declared_columns(CONFIG, entity)]
-    return {tuple(row[name] for name in key): [row[name] for name in names] for row in features.to_pylist()}
+    widest_first = key[::-1] if entity == "category" else key  # level, category_id
+    return {
+        tuple(row[name] for name in widest_first): [row[name] for name in names]
+        for row in features.to_pylist()
+    }
 
 
 @settings(max_examples=1, deadline=None, database=None, phases=[Phase.generate])  # 2,000 logs never shrink
@@ -144,18 +109,19 @@ def test_every_measure_of_2000_logs_equals_what_the_events_say(
     events = [event for log in logs.values() for event in log]
     levels, day = levels_of(spark, events), DAYS[as_of]
 
-    tiles = make_event_days(frame(spark, events).repartition(3), scenario_with(CONFIG))
-    placed = place_events(tiles, levels, 1, 1).toArrow()
+    rows = frame(spark, events).repartition(3)
+    placed = place_events(make_event_days(rows, scenario_with(CONFIG)), levels, 1, 1).toArrow()
 
     for entity, table in declared_tables(CONFIG, of_users=True).items():
         query = {table.name: declared_query(CONFIG, entity, table)}
         for _, _, found in features_as_of(placed, query, [day]):
             check(found, entity, table.key, logs, day)
     for entity, table in declared_tables(CONFIG, of_users=False).items():
-        rows = add_parents(declared_frame(tiles, levels, entity, CONFIG, (day, day)), levels, entity)
+        tiles = make_tiles_of(entity, rows, scenario_with(CONFIG))
+        counts = add_parents(declared_frame(tiles, levels, entity, CONFIG, (day, day)), levels, entity)
         finish = share_finisher(CONFIG, entity, table)
         assert finish is not None
-        check(finish(rows.toArrow()), entity, table.key, logs, day)
+        check(finish(counts.toArrow()), entity, table.key, logs, day)
 
 
 def check(
@@ -191,6 +157,7 @@ def declared(**feature: Any) -> FeaturesConfig:
         ({"measure": "top_k", "of": "type", "length": 3, "windows_days": [7]}, "user_cart_type_top_3_7d"),
         ({"measure": "last_n", "of": "item", "length": 20}, "user_cart_item_last_20"),
         ({"entity": "user_item", "since": ["click"]}, "user_item_cart_since_click_count"),
+        ({"entity": "context", "windows_days": [7]}, "context_cart_count_7d"),
     ],
 )
 def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], name: str) -> None:
@@ -223,6 +190,10 @@ def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], n
         ({"measure": "top_k", "of": "days_ago", "length": 3}, "top_k of user needs one of"),
         ({"entity": "user_item", "measure": "top_k", "of": "item", "length": 3}, "has no top_k"),
         ({"entity": "item", "measure": "last_n", "of": "days_ago", "length": 3}, "has no last_n"),
+        ({"entity": "context", "measure": "time_since"}, "context has no time_since: a place has one of"),
+        ({"entity": "context", "since": ["click"]}, "context has no count since"),
+        ({"entity": "context", "measure": "distinct_count", "of": "user"}, "context has no distinct_count"),
+        ({"entity": "context", "measure": "top_k", "of": "item", "length": 3}, "context has no top_k"),
     ],
 )
 def test_what_means_nothing_is_refused(feature: dict[str, Any], message: str) -> None:

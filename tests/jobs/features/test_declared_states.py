@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from jobs.config import ScenarioConfig
-from jobs.features.config import COUNTED, DeclaredFeature
-from jobs.features.declared_states import TILES_WITH_CATEGORIES, StatePlan, rows_of, state_plans
+from jobs.features.config import COUNTED, OF_CONTEXTS, DeclaredFeature
+from jobs.features.declared_states import StatePlan, rows_of, state_plans
 from jobs.features.declared_windows import declared_query, features_as_of
 from jobs.features.shares import PARENTS, share_finisher
 from jobs.lake.days import days_between
-from tests.jobs.features.test_declared import (
-    CONFIG,
+from tests.jobs.features.generated_logs import (
     DAYS,
-    ENTITIES,
     FIRST_DAY,
     NUM_DAYS,
     catalogue,
@@ -27,7 +25,8 @@ from tests.jobs.features.test_declared import (
     random_log,
     scenario_with,
 )
-from tests.jobs.features.tiles import make_event_days
+from tests.jobs.features.test_declared import CONFIG, ENTITIES
+from tests.jobs.features.tiles import make_tiles_of
 
 HALF = tuple(one for number, one in enumerate(CONFIG.declared) if number % 4 in {0, 3})  # of all measures
 OF_ALL_DAYS = tuple(
@@ -40,6 +39,7 @@ OF_ALL_DAYS = tuple(
         {"measure": "last", "of": "value"},
         *[{"measure": "distinct_count", "of": of} for of in sorted(COUNTED[entity])],
     )
+    if entity != "context" or one["measure"] in OF_CONTEXTS
 )
 WINDOWED = tuple(one for one in HALF if one.windows_days)
 
@@ -85,7 +85,7 @@ class Nights:
         database = duckdb.connect(config={"threads": 1})
         database.register("event_tile", self.tiles.filter(pc.is_in(self.tiles["ds"], pa.array(sorted(days)))))
         database.register("catalogue", self.items)
-        database.execute(TILES_WITH_CATEGORIES)
+        database.execute(self.plan.tile_view)
         return database
 
 
@@ -99,12 +99,12 @@ def test_nights_from_states_equal_nights_from_all_tiles_on_300_logs(
     events = [event for case in range(first_case, first_case + 300) for event in random_log(case)]
     events = [event for event in events if event["ds"] not in {DAYS[3], DAYS[6]}]
     scenario = scenario_with(CONFIG.model_copy(update={"declared": declared}))
-    tiles = make_event_days(frame(spark, events), scenario).toArrow()
-    items = catalogue(events)
+    rows, items = frame(spark, events), catalogue(events)
     last_day = DAYS[NUM_DAYS] + timedelta(days=7 if declared is WINDOWED else 0)  # the longest window is over
     plans = [plan for of_users in (True, False) for plan in state_plans(scenario, of_users)]
 
     for plan in plans[:: 3 if declared is WINDOWED else 1]:  # falling out is the same for all entities
+        tiles = make_tiles_of(plan.entity, rows, scenario).toArrow()
         nights, state = Nights(scenario, plan, tiles, items), None
         for day in days_between(DAYS[4], last_day):
             state, features = nights.night(day, state)

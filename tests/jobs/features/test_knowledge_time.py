@@ -15,7 +15,8 @@ from jobs.features.tables import declared_tables
 from jobs.logs.judge_events import drop_duplicates, judge, raw_event_columns, select_events
 from jobs.logs.tables import EVENTS
 from tests.jobs.features.declared_oracle import Event, declared_rows
-from tests.jobs.features.test_declared import CONFIG, DAYS, frame, levels_of, random_log, scenario_with
+from tests.jobs.features.generated_logs import DAYS, frame, levels_of, random_log, scenario_with
+from tests.jobs.features.test_declared import CONFIG
 from tests.jobs.features.tiles import make_event_days
 
 NUM_LOGS = 400

@@ -1,4 +1,4 @@
-"""event_days of a frame of events, without a lake."""
+"""Tiles of a frame of events, without a lake."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import ScenarioConfig
-from jobs.features.event_tiles import event_days, group_tiles, select_tiled
+from jobs.features.config import Entity
+from jobs.features.event_tiles import context_days, event_days, group_tiles, make_context_days, select_tiled
 from jobs.lake.files import BUCKET, Batches
 
 
@@ -22,3 +23,10 @@ def make_event_days(events: DataFrame, config: ScenarioConfig) -> DataFrame:
             yield from pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_batches()
 
     return placed.sortWithinPartitions("ds", "user_id").mapInArrow(group, table.spark_schema())
+
+
+def make_tiles_of(entity: Entity, events: DataFrame, config: ScenarioConfig) -> DataFrame:
+    """The tiles that the declared features of an entity are made from."""
+    if entity == "context":
+        return make_context_days(events, config).select(context_days(config).column_names)
+    return make_event_days(events, config)
