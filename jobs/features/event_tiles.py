@@ -8,6 +8,7 @@ brings the events of a user and day together, DuckDB groups those of many users 
 import re
 from collections.abc import Sequence
 from math import lcm
+from typing import NamedTuple, get_args
 
 import duckdb
 from pyspark.sql import Column as SparkColumn
@@ -15,14 +16,69 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import ScenarioConfig
-from jobs.features.config import OF_VALUES, VALUE_COLUMNS, Entity
-from jobs.features.declared import RATING_UNITS
+from jobs.features.config import VALUE_COLUMNS, Entity
+from jobs.features.declared import RATING_UNITS, declared_columns, label_sql
 from jobs.features.tables import TILE_TABLES
 from jobs.features.user_windows import BATCH_ROWS, whole_users
 from jobs.lake.columns import Column, Table
 from jobs.lake.files import BUCKET, Batches, Combine
 
-_VALUE = re.compile(rf"\b({'|'.join(VALUE_COLUMNS)})_(count|sum|min|max|last|last_at)\b")
+_PARTS = {
+    "count": "events with a {of}",
+    "sum": "sum of {of}{unit}",
+    "min": "smallest {of}{unit}",
+    "max": "largest {of}{unit}",
+    "last": "{of} of the last event{unit}, the largest of one instant",
+    "last_at": "when the last event with a {of} happened",
+}
+_VALUE = re.compile(rf"\b({'|'.join(VALUE_COLUMNS)})_({'|'.join(_PARTS)})\b")
+
+
+class TileColumn(NamedTuple):
+    """What tiles say of a column of events: `part` is one of _PARTS."""
+
+    of: str
+    part: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.of}_{self.part}"
+
+    @property
+    def field(self) -> str:
+        """Of the newest event's instant and value."""
+        return "at" if self.part == "last_at" else "value"
+
+    @property
+    def is_newest(self) -> bool:
+        return self.part.startswith("last")
+
+    @property
+    def described(self) -> Column:
+        meaning = _PARTS[self.part].format(of=self.of, unit=" in millionths" if self.of == "rating" else "")
+        return Column(self.name, "timestamp" if self.part == "last_at" else "long", meaning)
+
+    @property
+    def sql(self) -> str:
+        """DuckDB's SQL, of events; any dialect where nothing is of the newest one."""
+        if self.is_newest:
+            return self._newest("event_time", self.of, self.of)
+        if self.part == "sum":
+            return f"CAST(coalesce(sum({self.of}), 0) AS BIGINT)"
+        return f"{self.part}({self.of})"
+
+    @property
+    def merged(self) -> str:
+        """DuckDB's SQL, of tiles; any dialect where nothing is of the newest event."""
+        if self.is_newest:
+            return self._newest(f"{self.of}_last_at", f"{self.of}_last", f"{self.of}_last_at")
+        if self.part in {"min", "max"}:
+            return f"{self.part}({self.name})"
+        return f"CAST(sum({self.name}) AS BIGINT)"
+
+    def _newest(self, at: str, value: str, known: str) -> str:
+        newest = f"max({{'at': {at}, 'value': {value}}}) FILTER (WHERE {known} IS NOT NULL)"
+        return f"({newest}).{self.field}"
 
 
 def event_days(config: ScenarioConfig) -> Table:
@@ -32,14 +88,7 @@ def event_days(config: ScenarioConfig) -> Table:
         Column("event_type", "string", "the type of the events"),
         Column("event_count", "long", "events; purchases of quantity 0 are none"),
     ]
-    for name in value_columns(config):
-        columns += [
-            *_sum_columns(name),
-            Column(
-                f"{name}_last", "long", f"{name} of the last event{_unit(name)}, the largest of one instant"
-            ),
-            Column(f"{name}_last_at", "timestamp", f"when the last event with a {name} happened"),
-        ]
+    columns += [column.described for column in value_columns(config)]
     if length := sequence_length(config):
         meaning = f"when the newest {length} of a type in a sequence happened, microseconds since 1970"
         columns.append(Column("event_times", "list<long>", meaning))
@@ -65,22 +114,9 @@ def context_days(config: ScenarioConfig) -> Table:
             Column("position", "int", "the slot it was shown in, from 0; -1 for events without one"),
             Column("event_type", "string", "the type of the events"),
             Column("event_count", "long", "events; purchases of quantity 0 are none"),
-            *[column for name in value_columns(config) for column in _sum_columns(name)],
+            *[column.described for column in value_columns(config) if not column.is_newest],
         ),
     )
-
-
-def _sum_columns(name: str) -> list[Column]:
-    return [
-        Column(f"{name}_count", "long", f"events with a {name}"),
-        Column(f"{name}_sum", "long", f"sum of {name}{_unit(name)}"),
-        Column(f"{name}_min", "long", f"smallest {name}{_unit(name)}"),
-        Column(f"{name}_max", "long", f"largest {name}{_unit(name)}"),
-    ]
-
-
-def _unit(name: str) -> str:
-    return " in millionths" if name == "rating" else ""
 
 
 def tile_tables(config: ScenarioConfig) -> tuple[Table, ...]:
@@ -111,12 +147,15 @@ def declared_types(config: ScenarioConfig) -> list[str]:
     return sorted(found)
 
 
-def value_columns(config: ScenarioConfig) -> list[str]:
-    """The columns of events that features and labels are declared of."""
-    used = {one.of for one in config.features.declared if one.measure in OF_VALUES}
-    used |= {one.of for one in config.examples.labels}
-    used |= {config.examples.interest.of} if config.examples.interest else set()
-    return [name for name in VALUE_COLUMNS if name in used]
+def value_columns(config: ScenarioConfig) -> list[TileColumn]:
+    """What the SQL of declared features and labels asks of the columns of events."""
+    declared = [
+        column.sql for entity in get_args(Entity) for column in declared_columns(config.features, entity)
+    ]
+    used = set(_VALUE.findall(" ".join([*declared, *map(label_sql, config.examples.labels)])))
+    if config.examples.interest and config.examples.interest.of:
+        used.add((config.examples.interest.of, "max"))
+    return [TileColumn(of, part) for of in VALUE_COLUMNS for part in _PARTS if (of, part) in used]
 
 
 def sequence_length(config: ScenarioConfig) -> int:
@@ -145,7 +184,8 @@ def select_tiled(
     """The events that tiles are made of, with what these need of them."""
     is_none = (F.col("event_type") == "purchase") & (F.col("quantity") == 0)
     wanted = F.col("event_type").isin(declared_types(config)) & ~F.coalesce(is_none, F.lit(False))
-    values = (f"{_fixed_point(name)} AS {name}" for name in value_columns(config))
+    names = dict.fromkeys(column.of for column in value_columns(config))
+    values = (f"{_fixed_point(name)} AS {name}" for name in names)
     return events.where(wanted).selectExpr("ds", *keys, "event_type", *values)
 
 
@@ -153,16 +193,7 @@ def make_context_days(events: DataFrame, config: ScenarioConfig) -> DataFrame:
     """One row per (day, surface, position, event type) of the declared types."""
     shown = events.where(F.col("surface").isNotNull())
     rows = select_tiled(shown, config, ("surface", "coalesce(position, -1) AS position"))
-    sums = [
-        one.alias(f"{name}_{of}")
-        for name in value_columns(config)
-        for of, one in {
-            "count": F.count(name),
-            "sum": F.coalesce(F.sum(name), F.lit(0)),
-            "min": F.min(name),
-            "max": F.max(name),
-        }.items()
-    ]
+    sums = [F.expr(column.sql).alias(column.name) for column in value_columns(config) if not column.is_newest]
     keys = ("ds", *context_days(config).key)
     return rows.groupBy(*keys).agg(F.count(F.lit(1)).alias("event_count"), *sums)
 
@@ -170,7 +201,7 @@ def make_context_days(events: DataFrame, config: ScenarioConfig) -> DataFrame:
 def group_tiles(config: ScenarioConfig) -> Combine:
     """Makes tiles of the rows of `select_tiled`, those of a user and day together."""
     keys = f"ds, {BUCKET}, user_id, item_id, event_type"
-    sums = [sum_sql for name in value_columns(config) for sum_sql in _sums(name)]
+    sums = [f"{column.sql} AS {column.name}" for column in value_columns(config)]
     if length := sequence_length(config):
         sums.append(_newest_times(sequence_types(config), length))
     query = f"SELECT {', '.join([keys, 'count(*) AS event_count', *sums])} FROM row GROUP BY {keys}"
@@ -195,34 +226,18 @@ def _newest_times(types: Sequence[str], length: int) -> str:
     return f"coalesce(list_reverse(({times})[:{length}]), []) AS event_times"
 
 
-def _sums(name: str) -> list[str]:
-    newest = f"max({{'at': event_time, 'value': {name}}}) FILTER (WHERE {name} IS NOT NULL)"
-    return [
-        f"count({name}) AS {name}_count",
-        f"coalesce(sum({name}), 0)::BIGINT AS {name}_sum",
-        f"min({name}) AS {name}_min",
-        f"max({name}) AS {name}_max",
-        f"({newest}).value AS {name}_last",
-        f"({newest}).at AS {name}_last_at",
-    ]
-
-
 def merge_tiles(tiles: DataFrame, keys: list[str], columns: list[str]) -> DataFrame:
     """Tiles of a finer key -> tiles of `keys`; `columns` are those of event_days."""
-    names = [name for name in VALUE_COLUMNS if f"{name}_sum" in columns]
-    merged = [merge for name in names for merge in _merges(name)]
+    possible = (TileColumn(of, part) for of in VALUE_COLUMNS for part in _PARTS)
+    merged = [_merge(column) for column in possible if column.name in columns]
     return tiles.groupBy(*keys).agg(F.sum("event_count").alias("event_count"), *merged)
 
 
-def _merges(name: str) -> list[SparkColumn]:
-    newest = F.max(F.struct(F.col(f"{name}_last_at").alias("at"), F.col(f"{name}_last").alias("value")))
-    return [
-        *[F.sum(f"{name}_{of}").alias(f"{name}_{of}") for of in ("count", "sum")],
-        F.min(f"{name}_min").alias(f"{name}_min"),
-        F.max(f"{name}_max").alias(f"{name}_max"),
-        newest["value"].alias(f"{name}_last"),
-        newest["at"].alias(f"{name}_last_at"),
-    ]
+def _merge(column: TileColumn) -> SparkColumn:
+    if not column.is_newest:
+        return F.expr(column.merged).alias(column.name)
+    at, value = (F.col(f"{column.of}_{part}") for part in ("last_at", "last"))
+    return F.max(F.struct(at.alias("at"), value.alias("value")))[column.field].alias(column.name)
 
 
 def merge_query(rows: str, keys: str, made: str) -> str:
@@ -230,16 +245,9 @@ def merge_query(rows: str, keys: str, made: str) -> str:
 
     What is made of tiles are many aggregates, each over some types and days: they look at fewer rows then.
     """
-    merged = {f"{name}_{part}": _merge_sql(name, part) for name, part in _VALUE.findall(made)}
+    merged = [TileColumn(*found) for found in dict.fromkeys(_VALUE.findall(made))]
     columns = ", ".join(
-        ["sum(event_count)::BIGINT AS event_count", *[f"{sql} AS {of}" for of, sql in merged.items()]]
+        ["sum(event_count)::BIGINT AS event_count", *[f"{one.merged} AS {one.name}" for one in merged]]
     )
     kept = f"{keys}, ds, event_type" + (", price_quantile" if "price_quantile" in made else "")
     return f"SELECT {kept}, {columns} FROM ({rows}) GROUP BY {kept}"
-
-
-def _merge_sql(name: str, part: str) -> str:
-    if part in {"last", "last_at"}:
-        newest = f"max({{'at': {name}_last_at, 'value': {name}_last}}) FILTER (WHERE {name}_count > 0)"
-        return f"({newest}).{'at' if part == 'last_at' else 'value'}"
-    return f"{part}({name}_{part})" if part in {"min", "max"} else f"sum({name}_{part})::BIGINT"

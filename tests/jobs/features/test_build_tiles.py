@@ -109,8 +109,11 @@ def test_item_days_keep_the_largest_line_also_of_items_that_were_not_bought(shop
 
 def test_events_are_summed_by_the_place_where_they_were_shown(spark: SparkSession) -> None:
     scenario = load_scenario("shop")
-    price = DeclaredFeature(entity="context", measure="mean", events=("purchase",), of="price")
-    features = scenario.features.model_copy(update={"declared": (price,)})
+    prices = tuple(
+        DeclaredFeature(entity="context", measure=measure, events=("purchase",), of="price")
+        for measure in ("mean", "min", "max")
+    )
+    features = scenario.features.model_copy(update={"declared": prices})
     types = f"{_EVENTS}, surface string, position int, price long"
     rows = [
         tuple({**EVENT, "surface": "home", "position": 0, "price": 5, **change}.values())
