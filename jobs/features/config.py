@@ -36,9 +36,11 @@ COUNTED = {
     "user_category": {"item", "day"},
     "user_brand": {"item", "day"},
 }
-# What may stand in a list of a user's events; a sequence also tells what the events were, and when.
+# What may stand in a list. Sequences are of a user's events, and also tell what these were, and when.
 LISTED = {
     "user": {"item", "department", "type", "brand"},
+    "category": {"item"},
+    "brand": {"item"},
     "user_item": set(),
     "user_category": {"item", "brand"},
     "user_brand": {"item", "department", "type"},
@@ -78,7 +80,10 @@ class DeclaredFeature(StrictModel):
     @model_validator(mode="after")
     def check_lists(self) -> Self:
         if self.measure in LISTS and not _listable(self.entity, self.measure):
-            raise ValueError(f"entity {self.entity} has no {self.measure}: lists are of a user's events")
+            raise ValueError(
+                f"entity {self.entity} has no {self.measure}: lists are of a user's events, "
+                "a top_k of items also of category and brand"
+            )
         if (self.length is not None) != (self.measure in LISTS):
             raise ValueError(
                 f"top_k and last_n, and nothing else, need a `length`: {self.measure} has {self.length}"
@@ -157,8 +162,10 @@ class CoPurchases(StrictModel):
 
 def _listable(entity: Entity, measure: Measure) -> set[str]:
     """What a list of the entity may hold."""
-    of_events = OF_EVENTS if measure == "last_n" and entity in LISTED else set()
-    return LISTED.get(entity, set()) | of_events
+    listed: set[str] = LISTED.get(entity, set())
+    if measure == "top_k":
+        return listed
+    return listed | OF_EVENTS if entity.startswith("user") else set()
 
 
 class DeclaredLabel(StrictModel):

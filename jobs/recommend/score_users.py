@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from jobs.candidates.build_candidates import item_inputs
 from jobs.candidates.channels import add_anchored, add_day_items, propose
-from jobs.config import ScenarioConfig
+from jobs.config import RecommendConfig, ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
 from jobs.examples.interest import category_query
 from jobs.features.build_declared import features_of_all, state_digest
@@ -190,8 +190,7 @@ def shelves_of_part(config: ScenarioConfig, model_folder: Path, stamps: Mapping[
         add_anchored(database, config.features)
         add_co_purchased(database, config.features)
         propose(database, config.candidates)
-        context = {"surface": rules.surface, "position": TOP_POSITION, "hour": rules.shown_at_hour}
-        database.execute(_SHOWN, context)
+        add_shown(database, rules)
         query = item_feature_query("shown", config.features, wanted) + " ORDER BY user_id, item_id"
         featured = database.sql(query, params=_used(query, as_of)).to_arrow_table()
         scored = add_predictions(featured, model_folder, tasks)
@@ -207,6 +206,12 @@ def shelves_of_part(config: ScenarioConfig, model_folder: Path, stamps: Mapping[
         }
 
     return make
+
+
+def add_shown(database: DayDatabase, rules: RecommendConfig) -> None:
+    """Adds the table shown: what is proposed, imagined at the first place of the shelf's surface."""
+    context = {"surface": rules.surface, "position": TOP_POSITION, "hour": rules.shown_at_hour}
+    database.execute(_SHOWN, context)
 
 
 def make_profiles(database: DayDatabase, config: ScenarioConfig, model_folder: Path, as_of: date) -> pa.Table:

@@ -69,7 +69,8 @@ def every_feature(entity: Entity) -> list[dict[str, Any]]:
     if entity in OF_PRICE_QUANTILES:
         of_all.append({"measure": "mean", "of": "price_quantile", "windows_days": [3]})
     of_lists = [("top_k", of) for of in LISTED.get(entity, ())]
-    of_lists += [("last_n", of) for of in LISTED.get(entity, set()) | OF_EVENTS if entity in LISTED]
+    if entity.startswith("user"):
+        of_lists += [("last_n", of) for of in LISTED[entity] | OF_EVENTS]
     of_all += [
         {"measure": measure, "of": of, "length": length, "windows_days": days}
         for measure, of in sorted(of_lists)
@@ -190,6 +191,11 @@ def test_a_name_says_entity_events_measure_and_window(feature: dict[str, Any], n
         ({"measure": "top_k", "of": "days_ago", "length": 3}, "top_k of user needs one of"),
         ({"entity": "user_item", "measure": "top_k", "of": "item", "length": 3}, "has no top_k"),
         ({"entity": "item", "measure": "last_n", "of": "days_ago", "length": 3}, "has no last_n"),
+        ({"entity": "brand", "measure": "last_n", "of": "item", "length": 3}, "has no last_n"),
+        (
+            {"entity": "category", "measure": "top_k", "of": "brand", "length": 3},
+            "top_k of category needs one of",
+        ),
         ({"entity": "context", "measure": "time_since"}, "context has no time_since: a place has one of"),
         ({"entity": "context", "since": ["click"]}, "context has no count since"),
         ({"entity": "context", "measure": "distinct_count", "of": "user"}, "context has no distinct_count"),
