@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.dataset
 from pyiceberg.expressions import BooleanExpression
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange, days_between
@@ -61,7 +60,7 @@ def plan_tasks(
         for bucket in range(num_buckets):
             paths = {item.view: _of_bucket(item, of_day[item.view], bucket) for item in inputs}
             rows.append((len(rows), day, bucket, json.dumps(paths)))
-    return spark.createDataFrame(rows, _TASKS).repartitionById(len(rows), F.col("task"))
+    return spark.createDataFrame(spark.sparkContext.parallelize(rows, len(rows)), _TASKS)
 
 
 def make_each_day(make: MakeDay, inputs: Sequence[Input], outputs: Sequence[Table]) -> Make:
