@@ -199,6 +199,17 @@ def test_equal_rows_give_equal_files_on_any_number_of_partitions(
     assert all(one.equals(other) for one, other in zip(*contents, strict=True))
 
 
+def test_numbers_are_packed_by_their_differences_and_texts_are_looked_up(
+    lake: Lake, visits: Callable[[Rows], DataFrame]
+) -> None:
+    lake.replace_days(visits([(DAY, "a", 1)]), VISITS, (DAY, DAY))
+
+    (path,) = lake.files(VISITS)
+    _, user_id, count = (pq.read_metadata(local_path(path)).row_group(0).column(index) for index in range(3))
+    assert "DELTA_BINARY_PACKED" in count.encodings
+    assert "RLE_DICTIONARY" in user_id.encodings
+
+
 def test_days_are_dealt_out_evenly_to_the_tasks(lake: Lake, spark: SparkSession) -> None:
     rows = spark.range(2_000).selectExpr(
         "DATE '2017-12-02' + CAST(id % 6 AS INT) AS ds", "CAST(id AS STRING) AS user_id", "id AS count"
