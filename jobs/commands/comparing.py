@@ -40,13 +40,16 @@ def compare(
     twin_widths: Annotated[
         str, typer.Option(metavar="MULTIPLES", help="Tunes the twins: 1,2 of the scenario's widths.")
     ] = "1",
+    twin_penalties: Annotated[
+        str, typer.Option(metavar="MULTIPLES", help="Tunes the twins: 0.25,1 of the factorisation's penalty.")
+    ] = "1",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Trains each way of sharing with each balancing, and one model per task, and says what sharing gains.
 
     On the examples that the night of the date has built. Finished runs are kept: a comparison that was killed
     goes on where it was, one with more names trains only those. Tables are left alone. Of twins with several
-    learning rates or widths the best of each task on the judging rows counts.
+    settings the best of each task on the judging rows counts.
     """
     log_in_background()
     with clear_errors():
@@ -58,9 +61,10 @@ def compare(
 
         run = make_run(scenario, date.date())
         tunings = [
-            Tuning(rate, width)
+            Tuning(rate, width, penalty)
             for rate in _multiples("--twin-learning-rates", twin_learning_rates)
             for width in _multiples("--twin-widths", twin_widths)
+            for penalty in _multiples("--twin-penalties", twin_penalties)
         ]
         ways, methods = _names(sharing), _names(balancing)
         combinations = list_combinations(run.scenario.model, ways, methods, seeds, tunings)

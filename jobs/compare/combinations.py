@@ -6,7 +6,7 @@ for what that one lacks the values below.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -33,14 +33,15 @@ _SETTINGS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Tuning:
-    """Multiples of the scenario's learning rates and of its widths."""
+    """Multiples of the scenario's learning rates, its widths and the penalty of its factorisation."""
 
     learning_rate: float = 1.0
     width: float = 1.0
+    penalty: float = 1.0
 
     @property
     def name(self) -> str:
-        return f"rate{self.learning_rate:g}-width{self.width:g}"
+        return "-".join(f"{what}{multiple:g}" for what, multiple in asdict(self).items())
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,10 @@ def model_of(model: ModelConfig, combination: Combination) -> ModelConfig:
     content["balancing"] = (
         model.balancing if combination.balancing == model.balancing.name else {"name": combination.balancing}
     )
+    if combination.tuning.penalty != 1:
+        if not model.factorization:
+            raise ValueError("there is no factorization whose penalty could be tuned")
+        content["factorization"]["penalty"] *= combination.tuning.penalty
     if not _has_towers(combination.sharing):
         content["tower_hidden_dims"] = ()
     if combination.twin_of:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from jobs.compare.combinations import Combination, Tuning, list_combinations, model_of
@@ -58,7 +60,11 @@ def test_twins_are_trained_with_each_tuning_and_joint_models_with_none() -> None
 
     names = [combination.name for combination in combinations]
     assert len(names) == len(set(names)) == 3 * 5 + 1
-    assert {"twin-spend-seed1", "twin-spend-rate0.5-width1-seed1", "mmoe-fixed-seed1"} <= set(names)
+    assert {
+        "twin-spend-seed1",
+        "twin-spend-learning_rate0.5-width1-penalty1-seed1",
+        "mmoe-fixed-seed1",
+    } <= set(names)
 
 
 def test_a_tuning_multiplies_all_learning_rates_and_the_widths() -> None:
@@ -71,6 +77,18 @@ def test_a_tuning_multiplies_all_learning_rates_and_the_widths() -> None:
     halved = {name: rate / 2 for name, rate in rates.items()}
     assert twin.training == training.model_copy(update={"seed": 1, **halved})
     assert twin.sharing.model_dump()["hidden_dims"] == (256, 128)
+
+
+def test_a_tuning_multiplies_the_penalty_of_a_factorisation_and_needs_one() -> None:
+    model = load_scenario("movies_1m").model
+    lighter = Combination("single_task", "fixed", 1, "spend", Tuning(penalty=0.5))
+
+    twin = model_of(model, replace(lighter, twin_of="like"))
+
+    assert model.factorization
+    assert twin.factorization == model.factorization.model_copy(update={"penalty": 0.025})
+    with pytest.raises(ValueError, match="no factorization whose penalty"):
+        model_of(MODEL, lighter)
 
 
 @pytest.mark.parametrize("balancing", BALANCERS)
