@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.learn.model_inputs import measure_numbers
 from jobs.learn.train_model import read_statistics
 from mtl_model.config import ModelConfig, TrainSpec
 from mtl_model.predict import Predictor, load_predictor
@@ -35,19 +35,15 @@ def train_joint_model(
     config = ModelConfig.model_validate(model)
     folder.mkdir(parents=True)
     pq.write_table(rows, folder / "train.parquet", row_group_size=ROW_GROUP_ROWS)
-    statistics = {
-        field.name: _measure(known[field.name], log1p=field.log1p, num_buckets=field.num_buckets)
-        for field in config.numeric_fields
-    }
+    statistics = measure_numbers(known, config.numeric_fields)
     if start:  # its weights belong to its own
-        of_start = read_statistics(start, statistics)
-        statistics |= {name: found.model_dump() for name, found in of_start.items()}
+        statistics |= read_statistics(start, statistics)
     spec = {
         "model": model,
         "train_files": [str(folder / "train.parquet")],
         "validation_files": [],
         "vocabularies": _write_vocabularies(config, known, folder),
-        "numeric_statistics": statistics,
+        "numeric_statistics": {name: found.model_dump() for name, found in statistics.items()},
         "negative_sampling_rate": 1.0,
         "output_dir": str(folder / "model"),
         "warm_start": {"model_dir": str(start), "weights": "model"} if start else None,
@@ -72,13 +68,3 @@ def _write_vocabularies(config: ModelConfig, rows: pa.Table, folder: Path) -> di
         paths[field.name] = str(folder / f"{field.name}.parquet")
         pq.write_table(pa.table({"value": values.drop_null().cast(pa.string()).unique()}), paths[field.name])
     return paths
-
-
-def _measure(column: pa.ChunkedArray, *, log1p: bool, num_buckets: int) -> dict[str, Any]:
-    values = np.sort(column.drop_null().to_numpy().astype(np.float64))
-    seen = np.copysign(np.log1p(np.abs(values)), values) if log1p else values
-    shares = np.arange(1, num_buckets) / max(num_buckets, 1)
-    if np.isin(values, (0.0, 1.0)).all():  # a flag stays as it is: a rare one would be a very large number
-        return {"mean": 0.0, "std": 1.0, "boundaries": []}
-    boundaries = np.unique(np.quantile(values, shares, method="lower")) if num_buckets else np.array([])
-    return {"mean": float(seen.mean()), "std": float(seen.std()), "boundaries": boundaries.tolist()}

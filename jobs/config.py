@@ -98,6 +98,13 @@ class CandidatesConfig(StrictModel):
     max_line_quantity: PositiveInt
 
 
+class ReasonsConfig(StrictModel):
+    """Each row on a shelf tells the `per_row` fields that moved its score of `task` most."""
+
+    task: str
+    per_row: PositiveInt = 3
+
+
 class RecommendConfig(StrictModel):
     """Utility = sum over tasks of weight x prediction; then the rules.
 
@@ -114,6 +121,7 @@ class RecommendConfig(StrictModel):
     coupons_per_user: PositiveInt
     complements_per_item: PositiveInt
     min_baskets_together: PositiveInt
+    reasons: ReasonsConfig | None = None
 
 
 class ScenarioConfig(StrictModel):
@@ -138,9 +146,12 @@ class ScenarioConfig(StrictModel):
     def check_tasks(self) -> Self:
         tasks = {task.name for task in self.model.tasks}
         named = {*self.recommend.utility, self.learn.promotion.task}
+        if self.recommend.reasons:
+            named.add(self.recommend.reasons.task)
         if unknown := sorted(named - tasks):
             raise ValueError(
-                f"recommend.utility and learn.promotion.task name unknown tasks {unknown}: {sorted(tasks)}"
+                "recommend.utility, recommend.reasons and learn.promotion.task name unknown tasks "
+                f"{unknown}: {sorted(tasks)}"
             )
         calibrated = [task.name for task in self.model.tasks if task.calibration]
         days = self.learn.calibration_days

@@ -9,7 +9,7 @@ from jobs.exit_codes import EXIT_FAILED
 
 
 def doctor() -> None:
-    """Checks this machine: Python, Java, disk, memory, the UI's port, package versions; says each fix."""
+    """Checks this machine: Python, Java, disk, memory, the UI's port, packages, bf16; says each fix."""
     from jobs.commands.machine import check_machine
 
     console = Console(soft_wrap=True)

@@ -1,6 +1,7 @@
 """The command that compares joint models with single-task twins: compare."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,23 +34,40 @@ def compare(
         str, typer.Option(metavar="NAMES", help="Ways of balancing: fixed,uncertainty.")
     ] = "fixed",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each model; five tell seed noise apart.")] = 3,
+    twin_learning_rates: Annotated[
+        str, typer.Option(metavar="MULTIPLES", help="Tunes the twins: 0.5,1,2 of the scenario's rates.")
+    ] = "1",
+    twin_widths: Annotated[
+        str, typer.Option(metavar="MULTIPLES", help="Tunes the twins: 1,2 of the scenario's widths.")
+    ] = "1",
+    twin_penalties: Annotated[
+        str, typer.Option(metavar="MULTIPLES", help="Tunes the twins: 0.25,1 of the factorisation's penalty.")
+    ] = "1",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Trains each way of sharing with each balancing, and one model per task, and says what sharing gains.
 
     On the examples that the night of the date has built. Finished runs are kept: a comparison that was killed
-    goes on where it was, one with more names trains only those. Tables are left alone.
+    goes on where it was, one with more names trains only those. Tables are left alone. Of twins with several
+    settings the best of each task on the judging rows counts.
     """
     log_in_background()
     with clear_errors():
-        from jobs.compare.combinations import list_combinations
+        from jobs.compare.combinations import Tuning, list_combinations
         from jobs.compare.train_runs import hold_comparison, plan_runs, train_runs
         from jobs.compare.transfer import compare_runs
         from jobs.compare.write_page import write_page
         from jobs.stage import make_run
 
         run = make_run(scenario, date.date())
-        combinations = list_combinations(run.scenario.model, _names(sharing), _names(balancing), seeds)
+        tunings = [
+            Tuning(rate, width, penalty)
+            for rate in _multiples("--twin-learning-rates", twin_learning_rates)
+            for width in _multiples("--twin-widths", twin_widths)
+            for penalty in _multiples("--twin-penalties", twin_penalties)
+        ]
+        ways, methods = _names(sharing), _names(balancing)
+        combinations = list_combinations(run.scenario.model, ways, methods, seeds, tunings)
         lake = open_lake(scenario)
         with hold_comparison(run):
             plan = plan_runs(run, lake, combinations)
@@ -63,6 +81,16 @@ def compare(
 
 def _names(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _multiples(option: str, text: str) -> list[float]:
+    try:
+        multiples = [float(name) for name in _names(text)]
+    except ValueError:
+        multiples = []
+    if not multiples or not all(0 < multiple < math.inf for multiple in multiples):
+        raise ValueError(f"{option} must be numbers above 0, such as 0.5,1,2, got {text!r}")
+    return multiples
 
 
 def _print_plan(plan: "Plan") -> None:

@@ -44,6 +44,7 @@ def check_machine() -> list[MachineCheck]:
         check_log(),
         check_pins((REPOSITORY / "requirements.lock").read_text(encoding="utf-8")),
         check_port(_AIRFLOW_PORT),
+        check_bf16(),
     ]
 
 
@@ -108,6 +109,19 @@ def check_port(port: int) -> MachineCheck:
         is_free = probe.connect_ex(("127.0.0.1", port)) != 0
     found = f"{port} is {'free' if is_free else 'taken'} (Airflow's UI)"
     return MachineCheck("port", is_free, found, f"make airflow AIRFLOW_PORT={port + 1}", is_needed=False)
+
+
+def check_bf16() -> MachineCheck:
+    """What `training.precision` is best here; either works, so it is no fault of a machine."""
+    if importlib.util.find_spec("torch") is None:
+        return MachineCheck("bf16", False, "torch is missing", "make setup", is_needed=False)
+    import torch
+
+    from mtl_model.layers.precision import why_bf16_is_slow
+
+    lack = why_bf16_is_slow(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    found = f"slower than fp32: {lack}" if lack else "fast: training.precision may be bf16"
+    return MachineCheck("bf16", True, found, "")
 
 
 def _fits(pin: Requirement) -> bool:

@@ -1,11 +1,12 @@
 """Which models a comparison trains: each way of sharing with each balancing, and the single-task twins.
 
-Settings are the scenario's own. A way of sharing that the scenario does not use takes its widths from the one
-that it does use, and for what that one lacks the values below.
+Settings are the scenario's own; twins may be tuned, each trained with several settings of which the best
+counts. A way of sharing that the scenario does not use takes its widths from the one that it does use, and
+for what that one lacks the values below.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -31,6 +32,19 @@ _SETTINGS: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """Multiples of the scenario's learning rates, its widths and the penalty of its factorisation."""
+
+    learning_rate: float = 1.0
+    width: float = 1.0
+    penalty: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return "-".join(f"{what}{multiple:g}" for what, multiple in asdict(self).items())
+
+
+@dataclass(frozen=True)
 class Combination:
     """One model to train; `twin_of` names the task that a single-task twin is of."""
 
@@ -38,23 +52,35 @@ class Combination:
     balancing: str
     seed: int
     twin_of: str | None = None
+    tuning: Tuning = Tuning()
 
     @property
     def name(self) -> str:
         what = f"twin-{self.twin_of}" if self.twin_of else f"{self.sharing}-{self.balancing}"
+        if self.tuning != Tuning():
+            what += f"-{self.tuning.name}"
         return f"{what}-seed{self.seed}"
 
 
 def list_combinations(
-    model: ModelConfig, sharing: Sequence[str], balancing: Sequence[str], num_seeds: int
+    model: ModelConfig,
+    sharing: Sequence[str],
+    balancing: Sequence[str],
+    num_seeds: int,
+    tunings: Sequence[Tuning] = (Tuning(),),
 ) -> list[Combination]:
-    """The twins of all tasks first, seed by seed; seeds count up from the scenario's own.
+    """The twins of all tasks first, with each of the tunings, seed by seed from the scenario's own seed on.
 
     Raises:
         ValueError: if a name is unknown, or a way of sharing does not fit the tasks.
     """
     seeds = range(model.training.seed, model.training.seed + num_seeds)
-    twins = [Combination(TWIN, "fixed", seed, task.name) for seed in seeds for task in model.tasks]
+    twins = [
+        Combination(TWIN, "fixed", seed, task.name, tuning)
+        for seed in seeds
+        for task in model.tasks
+        for tuning in tunings
+    ]
     joint = [Combination(way, method, seed) for seed in seeds for way in sharing for method in balancing]
     if TWIN in sharing:
         raise ValueError(f"{TWIN} is what the others are compared with: leave it out of --sharing")
@@ -74,11 +100,15 @@ def model_of(model: ModelConfig, combination: Combination) -> ModelConfig:
         ValueError: if the combination does not fit the tasks.
     """
     content = model.model_dump()
-    content["training"]["seed"] = combination.seed
-    content["sharing"] = _sharing(model, combination.sharing)
+    content["training"] |= {"seed": combination.seed} | _rates(model, combination.tuning.learning_rate)
+    content["sharing"] = _sharing(model, combination.sharing, combination.tuning.width)
     content["balancing"] = (
         model.balancing if combination.balancing == model.balancing.name else {"name": combination.balancing}
     )
+    if combination.tuning.penalty != 1:
+        if not model.factorization:
+            raise ValueError("there is no factorization whose penalty could be tuned")
+        content["factorization"]["penalty"] *= combination.tuning.penalty
     if not _has_towers(combination.sharing):
         content["tower_hidden_dims"] = ()
     if combination.twin_of:
@@ -103,11 +133,18 @@ def _with_parents(model: ModelConfig, name: str) -> set[str]:
     return names
 
 
-def _sharing(model: ModelConfig, name: str) -> Any:
-    if name == model.sharing.name:
-        return model.sharing
+def _rates(model: ModelConfig, multiple: float) -> dict[str, float]:
+    names = ("learning_rate", "embedding_learning_rate", "final_learning_rate")
+    rates = {name: getattr(model.training, name) for name in names}
+    return {name: rate * multiple for name, rate in rates.items() if rate is not None}
+
+
+def _sharing(model: ModelConfig, name: str, width: float) -> Any:
     own = model.sharing.model_dump()
-    dims = own.get("expert_hidden_dims") or own.get("hidden_dims")
+    dims = own.get("expert_hidden_dims") or own["hidden_dims"]
+    if name == model.sharing.name and width == 1:
+        return model.sharing
+    dims = tuple(max(round(dim * width), 1) for dim in dims)
     known = {**_SETTINGS, **own, "hidden_dims": dims, "expert_hidden_dims": dims, "name": name}
     known["groups"] = _groups(model.tasks)
     known["task_fields"] = tuple(field.name for field in model.id_fields)

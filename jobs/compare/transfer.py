@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.backtest.bootstrap import REPLICATES, poisson_weights
+from jobs.compare.combinations import TWIN
 from jobs.compare.judge_run import RunResult, read_influence, read_result
 from jobs.compare.train_runs import PlannedRun
 from mtl_model.evaluation.user_influence import LESS_IS_BETTER, NUM_GROUPS
@@ -36,7 +37,7 @@ def compare_runs(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
     """One row per combination and task, then one of the average over the tasks."""
     results = {run.combination.name: read_result(run.folder) for run in runs}
     samples = _sample_all(runs, results)
-    twins = {task: sample for (kind, task), sample in samples.items() if kind == ("twin", task)}
+    twins = _best_twins(samples)
     rows: list[dict[str, Any]] = []
     for sharing, balancing in dict.fromkeys(
         (run.combination.sharing, run.combination.balancing) for run in runs if not run.combination.twin_of
@@ -57,11 +58,21 @@ def compare_runs(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
     return rows
 
 
-def _rows_of(own: Mapping[str, Sample], twins: Mapping[str, Sample]) -> list[dict[str, Any]]:
+def _best_twins(samples: Mapping[tuple[tuple[str, str], str], Sample]) -> dict[str, tuple[str, Sample]]:
+    """Of each task the tuning of the twins that is best on the judging rows, which favours the twins."""
+    best: dict[str, tuple[str, Sample]] = {}
+    for ((kind, tuning), task), sample in samples.items():
+        if kind == TWIN and (task not in best or _gain(sample, best[task][1])[0] > 0):
+            best[task] = tuning, sample
+    return best
+
+
+def _rows_of(own: Mapping[str, Sample], twins: Mapping[str, tuple[str, Sample]]) -> list[dict[str, Any]]:
     gains: list[tuple[float, Floats]] = []
     rows = []
     for task, sample in own.items():
-        gain = _gain(sample, twins[task])
+        tuning, twin = twins[task]
+        gain = _gain(sample, twin)
         gains.append(gain)
         low, high = _interval(sample.replicates)
         measured = {
@@ -71,13 +82,14 @@ def _rows_of(own: Mapping[str, Sample], twins: Mapping[str, Sample]) -> list[dic
             "mean": float(sample.values.mean()),
             "ci_low": low,
             "ci_high": high,
-            "twin": float(twins[task].values.mean()),
+            "twin": float(twin.values.mean()),
+            "twin_tuning": tuning,
         }
         rows.append(measured | _describe_gain(*gain))
     if gains:
         average = np.mean([gain for gain, _ in gains]), np.mean([draws for _, draws in gains], axis=0)
         seeds = len(next(iter(own.values())).values)
-        empty = dict.fromkeys(("mean", "ci_low", "ci_high", "twin"))
+        empty = dict.fromkeys(("mean", "ci_low", "ci_high", "twin", "twin_tuning"))
         rows.append(
             {"task": AVERAGE, "metric": "gain", "seeds": seeds, **empty}
             | _describe_gain(float(average[0]), average[1])
@@ -111,12 +123,12 @@ def _interval(draws: Floats) -> tuple[float, float]:
 def _sample_all(
     runs: Sequence[PlannedRun], results: Mapping[str, RunResult]
 ) -> dict[tuple[tuple[str, str], str], Sample]:
-    """Samples by (kind, task); the kind is (sharing, balancing) or ("twin", task)."""
+    """Samples by (kind, task); the kind is (sharing, balancing), of twins (single_task, tuning)."""
     by_kind: dict[tuple[tuple[str, str], str], list[tuple[PlannedRun, Floats]]] = {}
     for run in runs:
         made = run.combination
         for task, influence in read_influence(run.folder).items():
-            kind = ("twin", task) if made.twin_of else (made.sharing, made.balancing)
+            kind = (made.sharing, made.tuning.name if made.twin_of else made.balancing)
             by_kind.setdefault((kind, task), []).append((run, influence))
     influences = [influence for members in by_kind.values() for _, influence in members]
     all_moved = iter(_resample_users(np.stack(influences)) if influences else ())

@@ -28,7 +28,10 @@ def sample_rows(
 
 
 def measure_numbers(rows: pa.Table, fields: Sequence[NumericField]) -> dict[str, NumericStatistics]:
-    """Mean and deviation of each number as the model sees it, and its quantile boundaries."""
+    """Mean and deviation of each number as the model sees it, and its quantile boundaries.
+
+    A flag, a column of nothing but 0 and 1, stays as it is: standardised, a rare 1 would be a large number.
+    """
     return {field.name: _measure(rows[field.name], field) for field in fields}
 
 
@@ -39,9 +42,9 @@ def _measure(column: pa.ChunkedArray, field: NumericField) -> NumericStatistics:
     seen = np.copysign(np.log1p(np.abs(values)), values) if field.log1p else values
     shares = np.arange(1, field.num_buckets) / max(field.num_buckets, 1)
     boundaries = np.unique(np.quantile(values, shares, method="lower")) if field.num_buckets else np.array([])
-    return NumericStatistics(
-        mean=float(seen.mean()), std=float(seen.std()), boundaries=tuple(boundaries.tolist())
-    )
+    is_flag = np.isin(values, (0.0, 1.0)).all()
+    mean, std = (0.0, 1.0) if is_flag else (float(seen.mean()), float(seen.std()))
+    return NumericStatistics(mean=mean, std=std, boundaries=tuple(boundaries.tolist()))
 
 
 def write_vocabularies(

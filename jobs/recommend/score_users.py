@@ -43,6 +43,7 @@ from jobs.lake.files import write_files, write_made
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together
 from jobs.logs.tables import ITEMS
+from jobs.recommend.model_reasons import add_model_reasons
 from jobs.recommend.scoring import add_predictions
 from jobs.recommend.shelves import PREDICTION_COLUMNS, REASON_COLUMNS, prediction_column, rank_shelves
 from jobs.recommend.tables import RECOMMENDATIONS, USER_PROFILES
@@ -197,7 +198,10 @@ def shelves_of_part(config: ScenarioConfig, model_folder: Path, stamps: Mapping[
         kept = ["user_id", "item_id", "channels", *REASON_COLUMNS, *tasks.values()]
         database.register("scored", scored.select(kept))
         constants = {"ds": pa.scalar(day, pa.date32()), "surface": rules.surface, **stamps}
-        shelves = _stamped(rank_shelves(database, rules), RECOMMENDATIONS, constants)
+        ranked = rank_shelves(database, rules)
+        if rules.reasons:
+            ranked = add_model_reasons(database, ranked, featured, model_folder, rules.reasons)
+        shelves = _stamped(ranked, RECOMMENDATIONS, constants)
         database.register("shelf", shelves)
         profiles = make_profiles(database, config, model_folder, as_of)
         return {

@@ -1,6 +1,6 @@
 """Scores rows: the model is loaded once per worker process and reads Arrow batches."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,14 +22,18 @@ def add_predictions(rows: pa.Table, model_folder: Path, tasks: Mapping[str, str]
     rows beside: rows in the same order give the same predictions.
     """
     predictor = load_model(str(model_folder))
-    complete = rows
-    for name in predictor.columns:
-        if name not in rows.column_names:
-            complete = complete.append_column(name, pa.nulls(rows.num_rows))
-    predictions = predictor.predict(complete)
+    predictions = predictor.predict(complete_fields(rows, predictor.columns))
     for task, column in tasks.items():
         is_list = task in predictor.label_names
         rows = rows.append_column(column, _to_arrow(predictions[task], is_list))
+    return rows
+
+
+def complete_fields(rows: pa.Table, fields: Sequence[str]) -> pa.Table:
+    """The rows with the fields that they lack, as nulls."""
+    for name in fields:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows))
     return rows
 
 

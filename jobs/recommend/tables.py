@@ -23,6 +23,11 @@ RECOMMENDATIONS = Table(
             "predictions", "map<string,double>", "the prediction of each task of the utility, by its name"
         ),
         Column("reason", "string", "why, for a person to read"),
+        Column(
+            "model_reasons",
+            "map<string,double>",
+            "field -> what it adds to the score, the greatest first, if `recommend.reasons` is given",
+        ),
         Column("channels", "list<string>", "the candidate channels that proposed the item"),
         Column("model_version", "string", "the model that scored it"),
     ),

@@ -23,24 +23,17 @@ from mtl_model.data.petastorm_dataset import Dataset, Piece
 
 
 class TableQueueReader:
-    """Hands a row group over as it was read.
-
-    petastorm's own turns a missing text into the text 'None' and fails on a missing list. Its pool can say
-    that all is read while the work was still being handed out: it looks first whether all handed out is done,
-    then whether all is handed out. Asked once more, in the right order, it loses no row group.
-    """
+    """Hands a row group over as it was read: petastorm's own turns a missing text into 'None'."""
 
     batched_output = True
 
     def read_next(self, workers_pool: Any, schema: Any, ngram: Any) -> pa.Table:
         from petastorm.workers_pool import EmptyResultError
 
-        while True:
-            try:
-                return workers_pool.get_results()
-            except EmptyResultError:
-                if workers_pool.all_workers_done():
-                    raise StopIteration from None
+        try:
+            return workers_pool.get_results()
+        except EmptyResultError:
+            raise StopIteration from None
 
 
 class TwinLoader(Loader):
@@ -62,6 +55,8 @@ class TwinLoader(Loader):
         for name, value in list(vars(module).items()):
             if id(value) in TWINS:
                 setattr(module, name, TWINS[id(value)])
+        if module.__name__ == "petastorm.workers_pool.thread_pool":
+            _ask_once_more(vars(module)["ThreadPool"])
 
 
 class PetastormFinder(MetaPathFinder):
@@ -111,6 +106,27 @@ def _lost_modules() -> Iterator[None]:
         del pa.LocalFileSystem
         for name in lent:
             del sys.modules[name]
+
+
+def _ask_once_more(pool: Any) -> None:
+    """Lets petastorm's pool of threads lose no row group.
+
+    It can say that all is read while the work was still being handed out: it looks first whether all handed
+    out is done, then whether all is handed out. By then it is, and what is not done is still to come.
+    """
+    get_results = pool.get_results
+
+    def get_all_results(self: Any) -> Any:
+        from petastorm.workers_pool import EmptyResultError
+
+        while True:
+            try:
+                return get_results(self)
+            except EmptyResultError:
+                if self.all_workers_done():
+                    raise
+
+    pool.get_results = get_all_results
 
 
 def _twin(module: ModuleType, **legacy_names: Any) -> ModuleType:

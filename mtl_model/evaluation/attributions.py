@@ -5,14 +5,15 @@ Sundararajan, Taly and Yan, ICML 2017, arxiv.org/abs/1703.01365. What input x_i 
 (x_i - b_i) * integral over a from 0 to 1 of df / dx_i at b + a (x - b)
 
 The inputs x are what the sharing reads, embeddings, pooled lists and numbers, and the products of the
-factorisation where there is one; the base b is their mean over the given rows. A field's attribution is the
-sum over its inputs, and all fields together make f(x) - f(b). f is the logit of a binary task, the mean logit
-of a multilabel task, the greatest of a multiclass task, the logarithm of an expected amount, else the
-prediction itself.
+factorisation where there is one; the base b is their mean over the given rows, or over others. A field's
+attribution is the sum over its inputs, and all fields together make f(x) - f(b), but for the error of the
+integral. f is the logit of a binary task, the mean logit of a multilabel task, the greatest of a multiclass
+task, the logarithm of an expected amount, else the prediction itself.
 
 Shapes: B = rows, I = inputs of the sharing, C = copies, D = factors, F = fields, K = logits of a task.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
@@ -36,6 +37,10 @@ from mtl_model.predict import Predictor
 NUM_STEPS = 32  # Gauss-Legendre points of the integral
 CHUNK_ROWS = 4096  # rows times steps in memory at a time
 MIN_AMOUNT = 1e-6  # for the logarithm
+MAX_ERROR = 0.05  # of the integral, as a share of f(x) - f(b)
+_ROUNDING = 1e-5
+
+logger = logging.getLogger(__name__)
 
 Attributions = npt.NDArray[np.float64]
 
@@ -68,59 +73,81 @@ def measure_attributions(predictor: Predictor, rows: pa.Table) -> list[FieldAttr
     return found
 
 
-def top_reasons(predictor: Predictor, rows: pa.Table, task: str, num_reasons: int) -> pa.Array:
-    """Of each row the fields that moved its score of `task` most, against the mean of `rows`.
+def top_reasons(
+    predictor: Predictor, rows: pa.Table, task: str, num_reasons: int, base_rows: pa.Table
+) -> pa.MapArray:
+    """Of each row the fields that moved its score of `task` most, against the mean of `base_rows`.
 
-    A list of {field, attribution} per row, the greatest first; above 0 it raised the score.
+    A map of field -> attribution per row, the greatest first; above 0 it raised the score.
     """
-    features = predictor.encoder.encode_features(rows)
-    fields, attributions = attribute_rows(predictor, features, task)
+    encode = predictor.encoder.encode_features
+    fields, attributions = attribute_rows(predictor, encode(rows), task, base=encode(base_rows))
     order = np.argsort(-np.abs(attributions), axis=1, kind="stable")[:, :num_reasons]
-    reasons = pa.StructArray.from_arrays(
-        [
-            pa.array(np.array(fields)[order].ravel()),
-            pa.array(np.take_along_axis(attributions, order, 1).ravel()),
-        ],
-        names=["field", "attribution"],
-    )
     offsets = np.arange(len(order) + 1, dtype=np.int32) * order.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), reasons)
+    names, values = np.array(fields)[order].ravel(), np.take_along_axis(attributions, order, 1).ravel()
+    return pa.MapArray.from_arrays(offsets, pa.array(names, pa.string()), values)
 
 
 def attribute_rows(
-    predictor: Predictor, features: Features, task: str, num_steps: int = NUM_STEPS
+    predictor: Predictor,
+    features: Features,
+    task: str,
+    num_steps: int = NUM_STEPS,
+    base: Features | None = None,
 ) -> tuple[list[str], Attributions]:
-    """The names of the fields, and what each adds to the task's score of each row: (B, F)."""
+    """The names of the fields, and what each adds to the task's score of each row: (B, F).
+
+    Against the mean of `base`, else of `features`.
+    """
     model, encoder = predictor.model, predictor.encoder
     model.eval()
-    columns = input_fields(model, encoder)
-    fields = list(dict.fromkeys(columns))
     with _Taps(model).open() as taps:
-        with torch.no_grad():
-            model(features.ids, features.numbers)
-        seen = taps.seen
 
         def score(*inputs_and_features: Tensor) -> Tensor:
             *taps.given, ids, numbers = inputs_and_features
             return task_score(model.head(task), model(ids, numbers)[task])
 
+        with torch.no_grad():
+            means = [tensor.mean(dim=0, keepdim=True) for tensor in taps.see(base or features)]
+            seen = taps.see(features)
+            bases = [mean.expand_as(tensor) for mean, tensor in zip(means, seen, strict=True)]
+            moved = score(*seen, *features) - score(*bases, *features)
         of_inputs = IntegratedGradients(score).attribute(
             tuple(seen),
-            baselines=tuple(tensor.mean(dim=0, keepdim=True) for tensor in seen),
+            baselines=tuple(means),
             additional_forward_args=tuple(features),
             n_steps=num_steps,
             internal_batch_size=CHUNK_ROWS,
         )
+    fields, attributions = _sum_by_field(model, encoder, of_inputs)
+    _warn_of_error(task, attributions.sum(dim=1), moved)
+    return fields, attributions.numpy()
+
+
+def _sum_by_field(model: JointModel, encoder: Encoder, of_inputs: Sequence[Any]) -> tuple[list[str], Tensor]:
+    """The names of the fields, and the sum over the inputs of each: (B, F)."""
+    columns = input_fields(model, encoder)
+    fields = list(dict.fromkeys(columns))
     summed = of_inputs[0].double().flatten(start_dim=1).unflatten(1, (-1, len(columns))).sum(dim=1)  # (B, I)
     attributions = torch.zeros(len(summed), len(fields), dtype=torch.float64)
     attributions.index_add_(1, torch.tensor([fields.index(field) for field in columns]), summed)
-    if len(of_inputs) > 1:
-        of_products = of_inputs[1].double().flatten(start_dim=1).sum(dim=1, keepdim=True)
-        fields, attributions = (
-            [*fields, factored_name(model, encoder)],
-            torch.cat([attributions, of_products], 1),
+    if len(of_inputs) == 1:
+        return fields, attributions
+    of_products = of_inputs[1].double().flatten(start_dim=1).sum(dim=1, keepdim=True)
+    return [*fields, factored_name(model, encoder)], torch.cat([attributions, of_products], dim=1)
+
+
+def _warn_of_error(task: str, explained: Tensor, moved: Tensor) -> None:
+    """Maps what the fields add up to (B,), and what they should, f(x) - f(b) (B,), to a warning."""
+    error, size = (explained - moved).abs().mean().item(), moved.abs().mean().item()
+    if error > MAX_ERROR * size + _ROUNDING:
+        logger.warning(
+            "attributions of task %s are off by %.3g on average, where scores differ by %.3g from the base: "
+            "do not trust the small ones",
+            task,
+            error,
+            size,
         )
-    return fields, attributions.numpy()
 
 
 def task_score(head: Head, logits: Tensor) -> Tensor:
@@ -177,6 +204,12 @@ class _Taps:
         self.model = model
         self.seen: list[Tensor] = []
         self.given: list[Tensor] = []
+
+    def see(self, features: Features) -> list[Tensor]:
+        """The tensors of these rows."""
+        self.seen, self.given = [], []
+        self.model(*features)
+        return self.seen
 
     @contextmanager
     def open(self) -> Iterator["_Taps"]:

@@ -46,6 +46,12 @@ def test_an_unknown_scenario_names_the_known_ones() -> None:
         pytest.param("head: multilabel", "head: multilable", "got 'multilable'", id="unknown value"),
         pytest.param("  validation_days: 7\n", "", "validation_days: Field required", id="missing key"),
         pytest.param("purchase: 1.0}", "purchases: 1.0}", "unknown tasks ['purchases']", id="unknown task"),
+        pytest.param(
+            "min_baskets_together: 20\n",
+            "min_baskets_together: 20\n  reasons: {task: buy}\n",
+            "unknown tasks ['buy']",
+            id="reasons of an unknown task",
+        ),
         pytest.param("last_day: 2017", "last_day: 2016", "is before first_day", id="days reversed"),
         pytest.param("table: recommendations", "table: event", "got 'event'", id="check of no table"),
         pytest.param(

@@ -31,7 +31,8 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTSHELF_HOME", str(folder / "home"))
         patch.setenv("OMP_NUM_THREADS", "1")
-        path = write_scenario(folder / "small.yaml", write_small_log(folder / "log"))
+        log = write_small_log(folder / "log")
+        path = write_scenario(folder / "small.yaml", log, recommend={"reasons": {"task": "purchase"}})
         result = nightshelf("run", "--scenario", str(path), "--date", str(DAY))
         assert result.exit_code == 0, result.stderr
         yield str(path)
@@ -62,13 +63,15 @@ def content_digests(scenario: str) -> dict[str, str]:
 def test_a_night_publishes_a_shelf_for_every_household(scenario: str) -> None:
     sql = (
         "SELECT count(DISTINCT user_id) AS users, count(*) AS rows, "
-        "count(DISTINCT (user_id, item_id)) AS pairs, count_if(reason IS NULL) AS unexplained "
+        "count(DISTINCT (user_id, item_id)) AS pairs, count_if(reason IS NULL) AS unexplained, "
+        "count_if(cardinality(model_reasons) = 3) AS explained_by_the_model "
         "FROM latest_recommendations"
     )
 
     found = json.loads(nightshelf("query", sql, "--format", "json", "--scenario", scenario).stdout)
 
-    assert found == {"users": 60, "rows": 600, "pairs": 600, "unexplained": 0}
+    counts = {"users": 60, "rows": 600, "pairs": 600}
+    assert found == counts | {"unexplained": 0, "explained_by_the_model": 600}
 
 
 @pytest.mark.slow

@@ -52,6 +52,14 @@ def test_what_cannot_be_compared_is_told_before_anything_is_made(
     assert not home.exists()
 
 
+@pytest.mark.parametrize("multiples", ["1,x", "0", "", "inf"])
+def test_tunings_that_are_no_multiples_are_named(small_scenario: Path, multiples: str) -> None:
+    result = compare(small_scenario, "--sharing", "mmoe", "--twin-widths", multiples)
+
+    assert result.exit_code == 1
+    assert "--twin-widths must be numbers above 0" in result.stderr
+
+
 def test_a_night_without_examples_is_named(small_scenario: Path, lake: Lake) -> None:
     result = compare(small_scenario, "--sharing", "mmoe")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.commands.machine import (
+    check_bf16,
     check_disk,
     check_memory,
     check_pins,
@@ -13,6 +14,7 @@ from jobs.commands.machine import (
     java_version,
 )
 from jobs.config import load_runtime
+from mtl_model.layers import precision
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,20 @@ def test_a_taken_port_is_a_warning_with_another_port() -> None:
 def test_little_memory_is_a_warning() -> None:
     assert not check_memory(4 << 30).is_ok
     assert check_memory(8 << 30).is_ok
+
+
+@pytest.mark.parametrize(
+    ("lack", "found"),
+    [
+        ("this processor has no matrix unit", "slower than fp32: this processor has no matrix unit"),
+        (None, "fast: training.precision may be bf16"),
+    ],
+)
+def test_a_machine_without_fast_bf16_is_told_and_is_no_fault(
+    lack: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "why_bf16_is_slow", lambda device: lack)
+
+    check = check_bf16()
+
+    assert (check.is_ok, check.found) == (True, found)

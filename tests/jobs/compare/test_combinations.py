@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from jobs.compare.combinations import Combination, list_combinations, model_of
+from jobs.compare.combinations import Combination, Tuning, list_combinations, model_of
 from jobs.config import load_scenario
 from mtl_model.balancing.build_balancer import BALANCERS
 from mtl_model.config import ModelConfig
@@ -49,6 +51,44 @@ def test_each_task_has_a_twin_and_each_pair_a_model_under_each_seed() -> None:
 
     assert len(names) == len(set(names)) == 2 * (5 + 4)
     assert {"twin-spend-seed1", "twin-spend-seed2", "ple-dwa-seed2", "mmoe-fixed-seed1"} <= set(names)
+
+
+def test_twins_are_trained_with_each_tuning_and_joint_models_with_none() -> None:
+    tunings = [Tuning(), Tuning(learning_rate=0.5), Tuning(width=2)]
+
+    combinations = list_combinations(MODEL, ["mmoe"], ["fixed"], num_seeds=1, tunings=tunings)
+
+    names = [combination.name for combination in combinations]
+    assert len(names) == len(set(names)) == 3 * 5 + 1
+    assert {
+        "twin-spend-seed1",
+        "twin-spend-learning_rate0.5-width1-penalty1-seed1",
+        "mmoe-fixed-seed1",
+    } <= set(names)
+
+
+def test_a_tuning_multiplies_all_learning_rates_and_the_widths() -> None:
+    rates = {"learning_rate": 0.01, "embedding_learning_rate": 0.02, "final_learning_rate": 0.001}
+    training = MODEL.training.model_copy(update=rates)
+    model = MODEL.model_copy(update={"training": training})
+
+    twin = model_of(model, Combination("single_task", "fixed", 1, "spend", Tuning(0.5, 2)))
+
+    halved = {name: rate / 2 for name, rate in rates.items()}
+    assert twin.training == training.model_copy(update={"seed": 1, **halved})
+    assert twin.sharing.model_dump()["hidden_dims"] == (256, 128)
+
+
+def test_a_tuning_multiplies_the_penalty_of_a_factorisation_and_needs_one() -> None:
+    model = load_scenario("movies_1m").model
+    lighter = Combination("single_task", "fixed", 1, "spend", Tuning(penalty=0.5))
+
+    twin = model_of(model, replace(lighter, twin_of="like"))
+
+    assert model.factorization
+    assert twin.factorization == model.factorization.model_copy(update={"penalty": 0.025})
+    with pytest.raises(ValueError, match="no factorization whose penalty"):
+        model_of(MODEL, lighter)
 
 
 @pytest.mark.parametrize("balancing", BALANCERS)

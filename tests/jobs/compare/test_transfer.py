@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.compare.combinations import Combination
+from jobs.compare.combinations import Combination, Tuning
 from jobs.compare.judge_run import INFLUENCE, RESULT, RunResult
 from jobs.compare.train_runs import PlannedRun
 from jobs.compare.transfer import compare_runs
@@ -39,8 +39,11 @@ def make_run(tmp_path: Path, base_spec: TrainSpec) -> MakeRun:
     return make
 
 
-def twin(task: str, seed: int = 1) -> Combination:
-    return Combination("single_task", "fixed", seed, twin_of=task)
+UNTUNED = Tuning()
+
+
+def twin(task: str, seed: int = 1, tuning: Tuning = UNTUNED) -> Combination:
+    return Combination("single_task", "fixed", seed, twin_of=task, tuning=tuning)
 
 
 def joint(seed: int = 1) -> Combination:
@@ -59,6 +62,22 @@ def test_a_gain_is_relative_and_the_average_is_over_tasks(make_run: MakeRun) -> 
     assert (click["gain"], buy["gain"]) == pytest.approx((0.2, -0.05))
     assert average["gain"] == pytest.approx((0.2 - 0.05) / 2)
     assert (click["parameters"], click["rows_per_second"]) == (1000, 500.0)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("auc", "wide"), ("log_loss", "slow")])
+def test_the_best_of_the_tuned_twins_counts(make_run: MakeRun, metric: str, best: str) -> None:
+    tunings = {"plain": UNTUNED, "slow": Tuning(learning_rate=0.5), "wide": Tuning(width=2)}
+    means = {"plain": 0.5, "slow": 0.3, "wide": 0.7}
+    runs = [
+        make_run(twin("click", seed, tuning), {"click": means[name] + shift}, metric=metric)
+        for name, tuning in tunings.items()
+        for seed, shift in ((1, -0.1), (2, 0.1))
+    ]
+    runs.append(make_run(joint(), {"click": 0.6}, metric=metric))
+
+    click = compare_runs(runs)[0]
+
+    assert (click["twin_tuning"], click["twin"]) == (tunings[best].name, pytest.approx(means[best]))
 
 
 @pytest.mark.parametrize(

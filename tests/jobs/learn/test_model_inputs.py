@@ -35,6 +35,8 @@ def test_numbers_are_measured_as_the_model_sees_them_and_without_nulls() -> None
         pytest.param([], 4, (0.0, 0.0, ()), id="no rows"),
         pytest.param([5, 5, 5], 4, (5.0, 0.0, (5.0,)), id="a constant has one boundary"),
         pytest.param([1, 2], 0, (1.5, 0.5, ()), id="no buckets"),
+        pytest.param([1, 0, None, 0, 0], 4, (0.0, 1.0, (0.0,)), id="a flag stays as it is"),
+        pytest.param([1, 0, 2], 0, (1.0, pstdev([0, 1, 2]), ()), id="two is no flag"),
     ],
 )
 def test_numbers_that_hardly_vary(

@@ -123,13 +123,42 @@ def test_a_field_that_says_nothing_has_none_and_rows_without_a_label_do_not_coun
 
 def test_a_row_has_its_greatest_attributions_as_reasons(make_spec: MakeSpec) -> None:
     predictor, spec = make_predictor(make_spec, BOTTOM)
-    rows = pq.read_table(spec.train_files[0]).slice(0, 20)
+    examples = pq.read_table(spec.train_files[0])
+    rows, others = examples.slice(0, 20), examples.slice(20, 50)
 
-    reasons = top_reasons(predictor, rows, "coupon", num_reasons=2).to_pylist()
+    reasons = top_reasons(predictor, rows, "coupon", num_reasons=2, base_rows=others).to_pylist()
 
-    fields, attributions = attribute_rows(predictor, predictor.encoder.encode_features(rows), "coupon")
+    encode = predictor.encoder.encode_features
+    fields, attributions = attribute_rows(predictor, encode(rows), "coupon", base=encode(others))
     for row, expected in zip(reasons, attributions, strict=True):
-        sizes = [abs(reason["attribution"]) for reason in row]
-        assert len(row) == 2
-        assert sizes == sorted(np.abs(expected), reverse=True)[:2]
-        assert all(expected[fields.index(reason["field"])] == reason["attribution"] for reason in row)
+        assert [abs(value) for _, value in row] == sorted(np.abs(expected), reverse=True)[:2]
+        assert all(expected[fields.index(field)] == value for field, value in row)
+
+
+def test_rows_are_explained_against_the_mean_of_the_base(make_spec: MakeSpec) -> None:
+    predictor, spec = make_predictor(make_spec, BOTTOM)
+    rows = pq.read_table(spec.train_files[0])
+    features, base = (predictor.encoder.encode_features(rows.slice(*part)) for part in ((0, 8), (30, 1)))
+
+    _, attributions = attribute_rows(predictor, features, "purchase", num_steps=200, base=base)
+    _, of_itself = attribute_rows(predictor, base, "purchase", base=base)
+
+    with torch.no_grad():
+        scores, of_base = (predictor.model(*part)["purchase"][:, 0].numpy() for part in (features, base))
+    assert attributions.sum(axis=1) == pytest.approx(scores - of_base, abs=0.02 * float(np.ptp(scores)))
+    assert np.abs(of_itself).max() == 0
+
+
+@pytest.mark.parametrize("num_steps", [1, 64])
+def test_attributions_that_do_not_add_up_are_warned_of(
+    num_steps: int, make_spec: MakeSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    predictor, spec = make_predictor(make_spec, BOTTOM)
+    features = predictor.encoder.encode_features(pq.read_table(spec.train_files[0]).slice(0, 32))
+    predictor.model.head("spend").linear.weight.data.mul_(20)  # far from a straight line: one step misses it
+
+    attribute_rows(predictor, features, "spend", num_steps=num_steps)
+
+    warnings = [record.getMessage() for record in caplog.records]
+    assert bool(warnings) is (num_steps == 1)
+    assert all(text.startswith("attributions of task spend are off by ") for text in warnings)
