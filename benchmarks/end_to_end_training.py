@@ -33,7 +33,7 @@ from benchmarks.workload import Workload
 NUM_ROUNDS = 3
 NUM_PROCESSES = 2
 NUM_FILES = 4
-STEPS_PER_FILE = 32  # of full batches
+STEPS_PER_FILE = 16  # of full batches
 SIZES = {"mmoe 1M ids": 1_000_000, "mmoe 10M ids": 10_000_000}
 
 
