@@ -24,7 +24,7 @@ import duckdb
 
 from benchmarks.bench_venv import REPO
 from benchmarks.contestants import median_ratio, write_result
-from benchmarks.features_log import FULL, QUICK, make_log
+from benchmarks.features_log import FULL, QUICK, USER_FILES_PER_DAY, make_log
 from benchmarks.features_rivals import EVENT_TYPES, KEYS, PRICED, RATES, Rescan
 from jobs.config import FeaturesConfig
 from jobs.features.anchors import scoring_day
@@ -97,7 +97,7 @@ def plan_night(run: Run, entities: Sequence[str], windows: Sequence[int], last_e
     features = {
         "windows_days": [28],
         "half_lives_days": [28],
-        "user_files_per_day": 2,
+        "user_files_per_day": USER_FILES_PER_DAY,
         "declared": [{"entity": entity, **measure} for entity in entities for measure in measures],
     }
     config = FeaturesConfig.model_validate(features)

@@ -1,5 +1,6 @@
 """The log of the benchmark of features: simulated, and laid into the tables `events` and `items`, once."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from jobs.simulator.simulate_logs import simulate_logs
 from jobs.stage import Run
 
 FIRST_DAY = date(2024, 1, 1)
+USER_FILES_PER_DAY = 2
 
 
 class LogSize(NamedTuple):
@@ -61,4 +63,5 @@ def load_tables(run: Run, log: Path) -> None:
     known = {*events.columns}
     columns = [F.col(name) if name in known else F.lit(None).alias(name) for name in EVENTS.column_names]
     lake.replace_days(items, ITEMS, (FIRST_DAY, FIRST_DAY))
-    lake.replace_days(events.select(columns), EVENTS, (FIRST_DAY, run.date))
+    table = replace(EVENTS, files_per_day=USER_FILES_PER_DAY)
+    lake.replace_days(events.select(columns), table, (FIRST_DAY, run.date))

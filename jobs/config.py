@@ -48,8 +48,9 @@ class ConfigError(ValueError):
 class FeaturesConfig(StrictModel):
     """Windows of the features; ranks among a user's items go by the first of the half-lives.
 
-    A day's users are spread over `user_files_per_day` files, each the work of one task: more of them where
-    a day's users are too many for one. `declared` features are over any events, with windows of their own.
+    A day's users are spread over `user_files_per_day` files of events, tiles and features, each the work of
+    one task: more of them where a day's users are too many for one. `declared` features are over any events,
+    with windows of their own.
     """
 
     windows_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]

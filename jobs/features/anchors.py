@@ -10,6 +10,7 @@ from datetime import timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.lake.buckets import bucket_column
 from jobs.lake.days import DayRange
 from jobs.stage import Run
 
@@ -36,13 +37,13 @@ def scoring_day(run: Run) -> DayRange:
 def staggered_anchors(users: DataFrame, days: DayRange, every_days: int) -> DataFrame:
     """(user_id, ds): the days of the range on which each user of `users` is anchored."""
     all_days = F.explode(F.sequence(F.lit(days[0]), F.lit(days[1]))).alias("ds")
-    slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
+    slot = bucket_column("user_id", every_days)
     return users.select("user_id", all_days).where(F.pmod(F.unix_date("ds"), F.lit(every_days)) == slot)
 
 
 def add_anchor(rows: DataFrame, every_days: int) -> DataFrame:
     """Adds `anchor`: the staggered anchor whose label window [anchor, anchor + every_days) holds `ds`."""
-    slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
+    slot = bucket_column("user_id", every_days)
     since_anchor = F.pmod(F.unix_date("ds") - slot, F.lit(every_days)).cast("int")
     return rows.withColumn("anchor", F.date_sub("ds", since_anchor))
 

@@ -4,7 +4,6 @@ Each task reads its users' files of the state and of the tiles, and writes those
 features (jobs/features/declared_states.py). Without a state to go on from, all tiles of the horizon are read.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,9 +18,10 @@ from jobs.features.declared_states import StatePlan
 from jobs.features.event_tiles import declared_types
 from jobs.features.user_windows import BATCH_ROWS, whole_users
 from jobs.lake.data_files import place_of
-from jobs.lake.day_tasks import Input, open_day, plan_tasks
+from jobs.lake.day_tasks import Input, open_day, plan_tasks, read_tasks
 from jobs.lake.files import Batches, MadeRows, Make, write_made
 from jobs.lake.lake import Lake
+from jobs.lake.sort_rows import sort_rows
 from jobs.lake.spark import start_spark
 from jobs.logs.tables import ITEMS
 from jobs.stage import Run
@@ -81,13 +81,13 @@ class NightlyFeatures:
             return (day - _EPOCH).days % every_days == bucket % every_days
 
         def run(batches: Batches) -> Iterator[MadeRows]:
-            for task in (task for batch in batches for task in batch.to_pylist()):
-                day, bucket = task["day"], task["bucket"]
-                with open_day(json.loads(task["paths"]), schemas) as database:
+            for day, bucket, paths in read_tasks(batches):
+                with open_day(paths, schemas) as database:
                     database.execute(plans[0].tile_view)
                     for plan in plans:
                         table, of_day = plan.features, {"day": day}
-                        grouped = database.sql(plan.group_query(chained), params=of_day).to_arrow_table()
+                        found = database.sql(plan.group_query(chained), params=of_day).to_arrow_table()
+                        grouped = sort_rows(found, table.key)
                         days = pa.repeat(pa.scalar(day), grouped.num_rows)
                         yield plan.state.name, day, bucket, grouped.append_column("ds", days)
                         if "user_id" not in table.key or is_anchored(day, bucket):

@@ -5,9 +5,11 @@ All sums are integers, so that adding tiles in any order gives the same features
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -15,14 +17,18 @@ from jobs.features.event_tiles import (
     context_days,
     declared_types,
     event_days,
-    group_tiles,
     has_contexts,
     make_context_days,
-    select_tiled,
+    tile_query,
     tiles_digest,
 )
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
+from jobs.features.user_windows import BATCH_ROWS
+from jobs.lake.buckets import buckets_of
+from jobs.lake.columns import Table
+from jobs.lake.day_tasks import DayTask, open_day, read_tasks, task_frame
 from jobs.lake.days import days_to_build, merge_ranges
+from jobs.lake.files import Batches, MadeRows, Make
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
 from jobs.logs.tables import EVENTS
@@ -122,10 +128,33 @@ def build_event_days(run: Run, lake: Lake) -> int:
     table, count = event_days(run.scenario), 0
     digest = f"{tiles_digest(run.scenario)}-{table.files_per_day}"
     for days in days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
-        events = lake.read(start_spark(run.runtime), EVENTS, days)
-        rows, combine = select_tiled(events, run.scenario), group_tiles(run.scenario)
-        count += lake.replace_days(rows, table, days, digest, combine=combine)
+        files = lake.files_by_day(EVENTS, days)
+        tasks = [DayTask(day, 0, {"event": [path]}) for day, paths in files.items() for path in paths]
+        num_partitions = min(len(tasks), lake.num_partitions)
+        frame = task_frame(start_spark(run.runtime), tasks, num_partitions)
+        make = _tiles_of_files(table, tile_query(run.scenario))
+        count += lake.replace_made(frame, make, [table], days, digest)[table.name]
     return count
+
+
+def _tiles_of_files(table: Table, query: str) -> Make:
+    """Makes the tiles of each file of events: it holds all events of its users and day."""
+    schemas = {"event": EVENTS.arrow_schema()}
+
+    def make(batches: Batches) -> Iterator[MadeRows]:
+        for day, _, paths in read_tasks(batches):
+            written = set()
+            with open_day(paths, schemas) as database:
+                for batch in database.sql(query).to_arrow_reader(BATCH_ROWS):
+                    rows = pa.Table.from_batches([batch])
+                    buckets = buckets_of(rows["user_id"], table.files_per_day)
+                    for bucket in np.unique(buckets).tolist():
+                        yield table.name, day, bucket, rows.filter(pa.array(buckets == bucket))
+                        written.add(bucket)
+            for bucket in written:
+                yield table.name, day, bucket, None
+
+    return make
 
 
 def build_context_days(run: Run, lake: Lake) -> int:

@@ -59,10 +59,9 @@ class StatePlan:
         return _TILES_WITH_CATEGORIES if "item_id" in self.tiles.key else _TILES
 
     def group_query(self, chained: bool) -> str:
-        """SQL for the state as of $day, without `ds`, and the columns that have no state."""
-        keys = ", ".join(self.features.key)
+        """SQL for the state as of $day, without `ds`, and the columns that have no state; in any order."""
         grouped = self._chained if chained else self._from_all_tiles
-        return f"SELECT * FROM ({grouped}) WHERE {any_event(self.horizon).name} > 0 ORDER BY {keys}"
+        return f"SELECT * FROM ({grouped}) WHERE {any_event(self.horizon).name} > 0"
 
     @property
     def _from_all_tiles(self) -> str:

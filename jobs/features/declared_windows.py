@@ -22,6 +22,7 @@ from jobs.features.event_tiles import merge_tiles
 from jobs.features.plans import LEVELS, USER_LEVELS
 from jobs.features.tables import declared_tables
 from jobs.features.user_windows import BATCH_ROWS, whole_users
+from jobs.lake.buckets import bucket_column
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange, days_between
 from jobs.lake.files import Make
@@ -60,12 +61,12 @@ def _rows_of(entity: Entity) -> str:
 
 def place_events(event_days: DataFrame, levels: DataFrame, every_days: int, num_buckets: int) -> DataFrame:
     """The tiles with what is known of their items, each user in the partition of its slot and bucket."""
-    slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
-    bucket = F.pmod(F.xxhash64("user_id"), F.lit(num_buckets))
+    slot = bucket_column("user_id", every_days)
+    bucket = bucket_column("user_id", num_buckets)
     ids = F.broadcast(levels.select("item_id", "brand", "price_quantile", *_LEVEL_IDS))
     return (
         event_days.join(ids, "item_id", "left")
-        .repartitionById(every_days * num_buckets, (slot * num_buckets + bucket).cast("int"))
+        .repartitionById(every_days * num_buckets, slot * num_buckets + bucket)
         .sortWithinPartitions("user_id")
     )
 

@@ -1,8 +1,7 @@
 """events -> event_days and context_days: the tiles from which declared features are made.
 
 A tile of event_days is of a user, item and event type, one of context_days of a place and event type. They
-hold only the event types and columns that the scenario declares, in integers: ratings in fixed point. Spark
-brings the events of a user and day together, DuckDB groups those of many users at a time.
+hold only the event types and columns that the scenario declares, in integers: ratings in fixed point.
 """
 
 import re
@@ -10,7 +9,6 @@ from collections.abc import Sequence
 from math import lcm
 from typing import NamedTuple, get_args
 
-import duckdb
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -19,9 +17,7 @@ from jobs.config import ScenarioConfig
 from jobs.features.config import VALUE_COLUMNS, Entity
 from jobs.features.declared import RATING_UNITS, declared_columns, label_sql
 from jobs.features.tables import TILE_TABLES
-from jobs.features.user_windows import BATCH_ROWS, whole_users
 from jobs.lake.columns import Column, Table
-from jobs.lake.files import BUCKET, Batches, Combine
 
 _PARTS = {
     "count": "events with a {of}",
@@ -178,42 +174,37 @@ def tiles_digest(config: ScenarioConfig) -> str:
     return f"{config.digest('logs')}-{declared}-{sequences}"
 
 
-def select_tiled(
-    events: DataFrame, config: ScenarioConfig, keys: Sequence[str] = ("user_id", "item_id", "event_time")
-) -> DataFrame:
-    """The events that tiles are made of, with what these need of them."""
-    is_none = (F.col("event_type") == "purchase") & (F.col("quantity") == 0)
-    wanted = F.col("event_type").isin(declared_types(config)) & ~F.coalesce(is_none, F.lit(False))
+def _tiled(config: ScenarioConfig) -> str:
+    """SQL, of any dialect: whether tiles are made of an event."""
+    types = ", ".join(map(repr, declared_types(config)))
+    return f"event_type IN ({types}) AND NOT coalesce(event_type = 'purchase' AND quantity = 0, false)"
+
+
+def _values(config: ScenarioConfig) -> list[str]:
+    """SQL, of any dialect: what tiles need of the columns of events."""
     names = dict.fromkeys(column.of for column in value_columns(config))
-    values = (f"{_fixed_point(name)} AS {name}" for name in names)
-    return events.where(wanted).selectExpr("ds", *keys, "event_type", *values)
+    return [f"{_fixed_point(name)} AS {name}" for name in names]
 
 
 def make_context_days(events: DataFrame, config: ScenarioConfig) -> DataFrame:
     """One row per (day, surface, position, event type) of the declared types."""
-    shown = events.where(F.col("surface").isNotNull())
-    rows = select_tiled(shown, config, ("surface", "coalesce(position, -1) AS position"))
+    shown = events.where(F.col("surface").isNotNull()).where(_tiled(config))
+    position = "coalesce(position, -1) AS position"
+    rows = shown.selectExpr("ds", "surface", position, "event_type", *_values(config))
     sums = [F.expr(column.sql).alias(column.name) for column in value_columns(config) if not column.is_newest]
     keys = ("ds", *context_days(config).key)
     return rows.groupBy(*keys).agg(F.count(F.lit(1)).alias("event_count"), *sums)
 
 
-def group_tiles(config: ScenarioConfig) -> Combine:
-    """Makes tiles of the rows of `select_tiled`, those of a user and day together."""
-    keys = f"ds, {BUCKET}, user_id, item_id, event_type"
+def tile_query(config: ScenarioConfig) -> str:
+    """DuckDB's SQL for the tiles, in the order of their key, of the view `event` of some users' events."""
+    keys = "ds, user_id, item_id, event_type"
     sums = [f"{column.sql} AS {column.name}" for column in value_columns(config)]
     if length := sequence_length(config):
         sums.append(_newest_times(sequence_types(config), length))
-    query = f"SELECT {', '.join([keys, 'count(*) AS event_count', *sums])} FROM row GROUP BY {keys}"
-    query += f" ORDER BY {keys.replace('item_id', 'item_id NULLS FIRST')}"
-
-    def combine(batches: Batches) -> Batches:
-        for rows in whole_users(batches, BATCH_ROWS):
-            with duckdb.connect(config={"threads": 1}) as database:
-                database.register("row", rows)
-                yield from database.sql(query).to_arrow_table().to_batches()
-
-    return combine
+    rows = f"SELECT {', '.join([keys, 'event_time', *_values(config)])} FROM event WHERE {_tiled(config)}"
+    query = f"SELECT {', '.join([keys, 'count(*) AS event_count', *sums])} FROM ({rows}) GROUP BY {keys}"
+    return f"{query} ORDER BY {keys.replace('item_id', 'item_id NULLS FIRST')}"
 
 
 def _fixed_point(name: str) -> str:

@@ -18,6 +18,7 @@ from jobs.config import FeaturesConfig
 from jobs.features.plans import USER_CATEGORY, USER_ITEM, USER_LEVELS
 from jobs.features.tables import user_category_features, user_item_features
 from jobs.features.user_windows import BATCH_ROWS, UserEntities, whole_users
+from jobs.lake.buckets import bucket_column
 from jobs.lake.data_files import epoch_day
 from jobs.lake.days import DayRange
 from jobs.lake.files import MadeRows, Make
@@ -31,13 +32,13 @@ def place_users(user_item_days: DataFrame, levels: DataFrame, every_days: int, n
 
     A user of slot s is anchored on the days d with d mod `every_days` = s; buckets split a day's users.
     """
-    slot = F.pmod(F.xxhash64("user_id"), F.lit(every_days))
-    bucket = F.pmod(F.xxhash64("user_id"), F.lit(num_buckets))
+    slot = bucket_column("user_id", every_days)
+    bucket = bucket_column("user_id", num_buckets)
     ids = F.broadcast(levels.select("item_id", *_LEVEL_IDS))
     return (
         user_item_days.join(ids, "item_id", "left")
         .select("user_id", "item_id", F.unix_date("ds").alias("day"), *USER_ITEM.measures, *_LEVEL_IDS)
-        .repartitionById(every_days * num_buckets, (slot * num_buckets + bucket).cast("int"))
+        .repartitionById(every_days * num_buckets, slot * num_buckets + bucket)
         .sortWithinPartitions("user_id", "item_id", "day")
     )
 

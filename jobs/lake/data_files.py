@@ -58,7 +58,8 @@ class DayFileWriter:
         if not rows.num_rows:
             return
         if (day, bucket) not in self.open:
-            path = f"{self.place.location}/data/{day}/{self.token}-{bucket}.parquet"
+            number = len(self.open) + len(self.written)  # a bucket that was closed may come again
+            path = f"{self.place.location}/data/{day}/{self.token}-{number}-{bucket}.parquet"
             self.open[day, bucket] = _OpenFile(path, self.place)
         self.open[day, bucket].add(rows.select(self.place.schema.names).cast(self.place.schema))
 

@@ -9,12 +9,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset
 from pyiceberg.expressions import BooleanExpression
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange, days_between
@@ -24,7 +26,13 @@ from jobs.lake.lake import Lake, local_path
 DayDatabase = duckdb.DuckDBPyConnection
 MakeDay = Callable[[DayDatabase, date], Mapping[str, pa.Table]]
 
-_TASKS = "task int, day date, bucket int, paths string"
+
+class DayTask(NamedTuple):
+    """What is made of a day, or of a bucket of its users; `paths` are the files of each view."""
+
+    day: date
+    bucket: int
+    paths: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -52,15 +60,31 @@ class Input:
 def plan_tasks(
     spark: SparkSession, lake: Lake, inputs: Sequence[Input], days: DayRange, num_buckets: int = 1
 ) -> DataFrame:
-    """The tasks of each day and bucket as a frame with one row, and one partition, a task."""
+    """The tasks of each day and bucket, one in each partition of a frame for `read_tasks`."""
     files = {item.view: _files_of(lake, item, days) for item in inputs}
-    rows: list[tuple[int, date, int, str]] = []
+    tasks: list[DayTask] = []
     for day in days_between(*days):
         of_day = {view: find(day) for view, find in files.items()}
         for bucket in range(num_buckets):
             paths = {item.view: _of_bucket(item, of_day[item.view], bucket) for item in inputs}
-            rows.append((len(rows), day, bucket, json.dumps(paths)))
-    return spark.createDataFrame(spark.sparkContext.parallelize(rows, len(rows)), _TASKS)
+            tasks.append(DayTask(day, bucket, paths))
+    return task_frame(spark, tasks, len(tasks))
+
+
+def task_frame(spark: SparkSession, tasks: Sequence[DayTask], num_partitions: int) -> DataFrame:
+    """The tasks dealt out to partitions, made by the JVM: rows of Python would need a worker of their own."""
+    texts = [json.dumps([str(task.day), task.bucket, task.paths]) for task in tasks]
+    all_texts = F.split(F.lit("\n".join(texts)), "\n")
+    numbers = spark.range(0, len(tasks), 1, max(1, num_partitions))
+    return numbers.select(F.element_at(all_texts, F.col("id").cast("int") + 1).alias("task"))
+
+
+def read_tasks(batches: Batches) -> Iterator[DayTask]:
+    """The tasks of a partition of a `task_frame`."""
+    for batch in batches:
+        for text in batch.column("task").to_pylist():
+            day, bucket, paths = json.loads(text)
+            yield DayTask(date.fromisoformat(day), bucket, paths)
 
 
 def make_each_day(make: MakeDay, inputs: Sequence[Input], outputs: Sequence[Table]) -> Make:
@@ -72,14 +96,13 @@ def make_each_day(make: MakeDay, inputs: Sequence[Input], outputs: Sequence[Tabl
     schemas = {item.view: item.table.arrow_schema() for item in inputs}
 
     def run(batches: Batches) -> Iterator[MadeRows]:
-        for batch in batches:
-            for task in batch.to_pylist():  # one row a task
-                with open_day(json.loads(task["paths"]), schemas) as database:
-                    database.execute(f"SET VARIABLE bucket = {int(task['bucket'])}")
-                    made = make(database, task["day"])
-                for table in outputs:
-                    for bucket, rows in _split(made[table.name], table, task["bucket"]):
-                        yield table.name, task["day"], bucket, rows
+        for task in read_tasks(batches):
+            with open_day(task.paths, schemas) as database:
+                database.execute(f"SET VARIABLE bucket = {task.bucket}")
+                made = make(database, task.day)
+            for table in outputs:
+                for bucket, rows in _split(made[table.name], table, task.bucket):
+                    yield table.name, task.day, bucket, rows
 
     return run
 

@@ -4,6 +4,7 @@ Either Spark places and sorts finished rows (`write_files`), or tasks make the r
 them where they are, without a way back through the JVM (`write_made`).
 """
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from itertools import pairwise
@@ -13,55 +14,45 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.lake.buckets import bucket_column
 from jobs.lake.columns import Table
 from jobs.lake.data_files import DataFile, DayFileWriter, Finish, Place, epoch_day, place_of
 
-BUCKET = "_bucket"
+_BUCKET = "_bucket"
 _RESULT = "name string, path string, day date, row_count long"
 
 Batches = Iterator[pa.RecordBatch]
-MadeRows = tuple[str, date, int, pa.Table]  # table, day, bucket, rows in the order of the table's key
+# Table, day, bucket, and rows in the order of the table's key; None: its file has all its rows.
+MadeRows = tuple[str, date, int, pa.Table | None]
 Make = Callable[[Batches], Iterable[MadeRows]]
-Combine = Callable[[Batches], Batches]
 
 
 def write_files(
-    rows: DataFrame,
-    table: Table,
-    location: str,
-    num_partitions: int,
-    finish: Finish | None = None,
-    combine: Combine | None = None,
+    rows: DataFrame, table: Table, location: str, num_partitions: int, finish: Finish | None = None
 ) -> list[DataFile]:
     """Writes `rows` below `location` and returns the files of the tasks that succeeded.
 
     The buckets of the days are dealt out to `num_partitions` tasks in turn, so that each has as many.
     `finish` turns all rows of a (day, bucket) into what is written: for columns that depend on the other
-    rows of the day. `combine` turns a task's rows, sorted by day, bucket and the first part of the key, into
-    sorted rows of `table` with their bucket. Without either `rows` have the columns of `table`.
+    rows of the day. Without it `rows` have the columns of `table`.
 
     Raises:
         ValueError: if `rows` lack a column of `table` or have one that it does not know.
     """
-    if finish is None and combine is None:
+    if finish is None:
         _check_columns(rows, table)
         rows = rows.select([F.col(field.name).cast(field.dataType) for field in table.spark_schema()])
-    bucket = F.pmod(F.xxhash64(table.key[0]), F.lit(table.files_per_day)).cast("int")
+    bucket = bucket_column(table.key[0], table.files_per_day)
     if table.split_by:
         bucket = F.col(table.split_by).cast("int")
-    turn = F.pmod(F.unix_date("ds") * table.buckets_per_day + F.col(BUCKET), F.lit(num_partitions))
+    turn = F.pmod(F.unix_date("ds") * table.buckets_per_day + F.col(_BUCKET), F.lit(num_partitions))
     placed = (
-        rows.withColumn(BUCKET, bucket)
+        rows.withColumn(_BUCKET, bucket)
         .repartitionById(num_partitions, turn.cast("int"))
-        .sortWithinPartitions("ds", BUCKET, *(table.key[:1] if combine else table.key))
+        .sortWithinPartitions("ds", _BUCKET, *table.key)
     )
-    writer = _sorted_writer(place_of(table, location), finish)
-    written = placed.mapInArrow(_composed(combine, writer) if combine else writer, _RESULT)
+    written = placed.mapInArrow(_sorted_writer(place_of(table, location), finish), _RESULT)
     return _files_of(written)[""]
-
-
-def _composed(combine: Combine, writer: Combine) -> Combine:
-    return lambda batches: writer(combine(batches))
 
 
 def write_made(inputs: DataFrame, make: Make, places: Mapping[str, Place]) -> dict[str, list[DataFile]]:
@@ -87,10 +78,11 @@ def _check_columns(rows: DataFrame, table: Table) -> None:
         raise ValueError(f"{table.name}: missing columns {missing}, unknown columns {unknown}")
 
 
-def _sorted_writer(place: Place, finish: Finish | None) -> Combine:
+def _sorted_writer(place: Place, finish: Finish | None) -> Callable[[Batches], Batches]:
     """What a task does with rows sorted by (day, bucket, key): writes them and yields its files."""
 
     def write(batches: Batches) -> Batches:
+        gc.freeze()  # Spark collects garbage after each task: not among all that is loaded, each time anew
         writer = DayFileWriter(place)
         current: tuple[date, int] | None = None
         waiting: list[pa.Table] = []
@@ -126,7 +118,7 @@ def _runs(batches: Batches) -> Iterator[tuple[tuple[date, int], pa.Table]]:
         if not batch.num_rows:
             continue
         days = batch.column("ds").cast(pa.int32()).to_numpy(zero_copy_only=False)
-        buckets = batch.column(BUCKET).to_numpy(zero_copy_only=False)
+        buckets = batch.column(_BUCKET).to_numpy(zero_copy_only=False)
         changes = np.flatnonzero((np.diff(days) != 0) | (np.diff(buckets) != 0)) + 1
         rows = pa.Table.from_batches([batch])
         for start, end in pairwise([0, *changes.tolist(), batch.num_rows]):
@@ -135,9 +127,13 @@ def _runs(batches: Batches) -> Iterator[tuple[tuple[date, int], pa.Table]]:
 
 def _made_writer(make: Make, places: dict[str, Place]) -> Callable[[Batches], Batches]:
     def write(batches: Batches) -> Batches:
+        gc.freeze()
         writers = {name: DayFileWriter(place) for name, place in places.items()}
         for name, day, bucket, rows in make(batches):
-            writers[name].add(day, bucket, rows)
+            if rows is None:
+                writers[name].close_file(day, bucket)
+            else:
+                writers[name].add(day, bucket, rows)
         for writer in writers.values():
             writer.close()
         yield _as_batch(writers)

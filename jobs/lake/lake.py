@@ -38,7 +38,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.lake.columns import Table
 from jobs.lake.data_files import DataFile, Finish, check_day, epoch_day, place_of
 from jobs.lake.days import DayRange, days_between, merge_ranges, missing_ranges
-from jobs.lake.files import Combine, Make, write_files, write_made
+from jobs.lake.files import Make, write_files, write_made
 from jobs.lake.transactions import OneCopyTransaction, replace_files
 
 logger = logging.getLogger(__name__)
@@ -166,15 +166,14 @@ class Lake:
         days: DayRange,
         config_digest: str = "",
         finish: Finish | None = None,
-        combine: Combine | None = None,
     ) -> int:
         """Replaces the days from `days[0]` to `days[1]` by `rows` in one commit; returns how many rows.
 
-        `finish` and `combine`: see `write_files`.
+        `finish`: see `write_files`.
         """
         location = self.load(table).location()
         num_buckets = len(days_between(*days)) * table.buckets_per_day
-        files = write_files(rows, table, location, min(num_buckets, self.num_partitions), finish, combine)
+        files = write_files(rows, table, location, min(num_buckets, self.num_partitions), finish)
         self.commit(table, days, files, config_digest)
         return sum(file.row_count for file in files)
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+from pyiceberg.io import InputFile
 from pyiceberg.io.pyarrow import parquet_file_to_data_file
 from pyiceberg.manifest import DataFile, ManifestFile
 from pyiceberg.schema import Schema
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table, TableProperties, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
@@ -26,6 +29,30 @@ def _itself(fixed: Fixed, memo: dict[int, Any]) -> Fixed:
 
 for _fixed in (Schema, Snapshot):  # nearly all there is in the metadata that each commit copies six times
     _fixed.__deepcopy__ = _itself  # type: ignore[assignment, method-assign]
+
+
+@dataclass(frozen=True)
+class _MetadataFile:
+    """A version of a table's metadata: what is at its location never changes."""
+
+    location: str
+    file: InputFile = field(compare=False)
+
+
+_parse_metadata = FromInputFile.table_metadata
+
+
+@lru_cache(maxsize=64)
+def _read_metadata(version: _MetadataFile) -> TableMetadata:
+    return _parse_metadata(version.file)
+
+
+def _metadata_at(file: InputFile) -> TableMetadata:
+    """In place of reading and parsing a version anew each time that a table is looked at."""
+    return _read_metadata(_MetadataFile(file.location, file))
+
+
+FromInputFile.table_metadata = staticmethod(_metadata_at)  # type: ignore[assignment, method-assign]
 
 
 class OneCopyTransaction(Transaction):

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 
@@ -22,6 +23,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.lake.columns import Table
 from jobs.lake.days import DayRange, days_to_build, missing_ranges
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
@@ -97,22 +99,24 @@ def _load_events(run: Run, lake: Lake, source: Source) -> dict[str, int]:
     spark, logs, digest = start_spark(run.runtime), run.scenario.logs, run.scenario.digest("logs")
     known_through = max(run.date, _known_through(lake, digest) or run.date)
     counts = {"events": 0, "quarantine": 0, "ingest_counts": 0}
-    for days in days_to_build((logs.first_day, run.date), lake.built_days(EVENTS, digest)):
+    events = replace(EVENTS, files_per_day=run.scenario.features.user_files_per_day)
+    for days in days_to_build((logs.first_day, run.date), lake.built_days(events, digest)):
         judged = judge(source.read_events(spark, days, known_through), logs, known_through)
-        for table, count in _load_days(judged.where(F.col("ds").between(*days)), lake, days, digest).items():
+        rows = judged.where(F.col("ds").between(*days))
+        for table, count in _load_days(rows, lake, events, days, digest).items():
             counts[table] += count
     return counts
 
 
-def _load_days(rows: DataFrame, lake: Lake, days: DayRange, digest: str) -> dict[str, int]:
+def _load_days(rows: DataFrame, lake: Lake, events: Table, days: DayRange, digest: str) -> dict[str, int]:
     lake.replace_days(count_rows(rows), INGEST_COUNTS, days, digest)
     books = lake.read_arrow(INGEST_COUNTS, days)
     duplicates, quarantined = (pc.sum(books[name]).as_py() or 0 for name in ("duplicate", "quarantined"))
     bad = select_quarantined(rows)
     num_bad = lake.replace_days(bad if quarantined else bad.limit(0), QUARANTINE, days, digest)
-    events = select_events(drop_duplicates(rows, duplicates <= _FEW_DUPLICATES) if duplicates else rows)
+    good = select_events(drop_duplicates(rows, duplicates <= _FEW_DUPLICATES) if duplicates else rows)
     # The events come last: their commit says that the days are loaded.
-    num_events = lake.replace_days(events, EVENTS, days, digest)
+    num_events = lake.replace_days(good, events, days, digest)
     return {"events": num_events, "quarantine": num_bad, "ingest_counts": books.num_rows}
 
 

@@ -36,6 +36,7 @@ from jobs.features.tables import (
     user_features,
     user_item_features,
 )
+from jobs.lake.buckets import bucket_column
 from jobs.lake.columns import Table
 from jobs.lake.data_files import DataFile, Place, place_of
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
@@ -132,7 +133,7 @@ class ServingFeatures:
 
     def _write_from_state(self, plan: StatePlan) -> dict[str, list[DataFile]]:
         rows = self.lake.read(self.spark, plan.state, (self.as_of, self.as_of))
-        part = F.pmod(F.xxhash64("user_id"), F.lit(self.num_parts)).cast("int")
+        part = bucket_column("user_id", self.num_parts)
         placed = rows.repartitionById(self.num_parts, part).sortWithinPartitions(*plan.state.key)
         return write_made(placed, features_of_all(plan, self.as_of), self._places(f"{plan.entity}_event"))
 

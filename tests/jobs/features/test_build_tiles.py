@@ -1,13 +1,16 @@
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.config import load_scenario
+from jobs.config import FeaturesConfig, load_runtime, load_scenario
 from jobs.features.build_tiles import (
+    build_event_days,
     build_tiles,
     find_first_purchases,
     make_item_days,
@@ -15,11 +18,14 @@ from jobs.features.build_tiles import (
     make_user_item_days,
 )
 from jobs.features.config import DeclaredFeature
-from jobs.features.event_tiles import make_context_days
+from jobs.features.event_tiles import event_days, make_context_days
 from jobs.features.tables import USER_DAYS
-from jobs.lake.lake import Lake
+from jobs.lake.buckets import buckets_of
+from jobs.lake.lake import Lake, local_path
 from jobs.logs.tables import EVENTS
-from jobs.stage import make_run
+from jobs.stage import Run, make_run
+from tests.jobs.features.generated_logs import DAYS, frame, random_log, scenario_with
+from tests.jobs.features.tiles import make_event_days
 from tests.small_log import FIRST_DAY
 
 DAY = date(2017, 3, 1)
@@ -27,6 +33,7 @@ EVENT = {
     "ds": DAY, "user_id": "u", "item_id": "i", "event_type": "purchase", "request_id": "b1",
     "quantity": 1, "value": 100, "discount": 0,
 }  # fmt: skip
+COUNTS = {"entity": "user", "measure": "count", "events": ["purchase", "rating"], "windows_days": [2]}
 _EVENTS = (
     "ds date, user_id string, item_id string, event_type string, request_id string, "
     "quantity long, value long, discount long"
@@ -167,3 +174,29 @@ def test_days_that_one_table_lacks_are_built_again(
 
     assert counts == {"user_item_days": 3, "user_days": 3, "item_days": 3}
     assert lake.read_arrow(USER_DAYS)["ds"].to_pylist() == [row["ds"] for row in bought]
+
+
+@pytest.mark.parametrize("num_files", [1, 2, 5])
+def test_tiles_lie_in_buckets_of_users_whatever_the_files_of_events(
+    spark: SparkSession, lake: Lake, home: Path, num_files: int
+) -> None:
+    config = {"windows_days": [28], "half_lives_days": [1], "user_files_per_day": 2, "declared": [COUNTS]}
+    scenario = scenario_with(FeaturesConfig.model_validate(config))
+    anchored = scenario.examples.model_copy(update={"label_window_days": 3})
+    run = Run(scenario.model_copy(update={"examples": anchored}), load_runtime(), DAYS[-1], "run", home)
+    rows = frame(spark, [event for case in range(40) for event in random_log(case)])
+    days = (run.scenario.logs.first_day, DAYS[-1])
+    lake.replace_days(rows, replace(EVENTS, files_per_day=num_files), days)
+
+    count = build_event_days(run, lake)
+
+    table, order = event_days(run.scenario), [("ds", "ascending")]
+    order += [(name, "ascending") for name in table.key]
+    expected = make_event_days(rows.where(F.col("ds").between(*days)), run.scenario).toArrow()
+    assert lake.read_arrow(table, days).sort_by(order).equals(expected.sort_by(order))
+    assert expected.num_rows == count > 0
+    assert table.files_per_day == 6
+    for path in lake.files(table):
+        users = pq.read_table(local_path(path))["user_id"]
+        assert {*buckets_of(users, 6).tolist()} == {int(path.rsplit("-", 1)[1].removesuffix(".parquet"))}
+        assert users.to_pylist() == sorted(users.to_pylist())

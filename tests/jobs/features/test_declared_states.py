@@ -16,6 +16,7 @@ from jobs.features.declared_states import StatePlan, rows_of, state_plans
 from jobs.features.declared_windows import declared_query, features_as_of
 from jobs.features.shares import PARENTS, share_finisher
 from jobs.lake.days import days_between
+from jobs.lake.sort_rows import sort_rows
 from tests.jobs.features.generated_logs import (
     DAYS,
     FIRST_DAY,
@@ -56,7 +57,8 @@ class Nights:
         with self._database(self.plan.tile_days(day, FIRST_DAY, chained)) as database:
             if chained:
                 database.register(self.plan.state.name, state)
-            grouped = database.sql(self.plan.group_query(chained), params={"day": day}).to_arrow_table()
+            found = database.sql(self.plan.group_query(chained), params={"day": day}).to_arrow_table()
+            grouped = sort_rows(found, self.plan.state.key)
             database.register("grouped", grouped)
             features = database.sql(self.plan.feature_query, params={"day": day}).to_arrow_table()
             return grouped.select(self.plan.state.column_names[1:]), features

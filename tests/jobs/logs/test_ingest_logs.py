@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.lake.lake import Lake
+from jobs.lake.buckets import buckets_of
+from jobs.lake.lake import Lake, local_path
 from jobs.logs.ingest_logs import ingest_logs
 from jobs.logs.tables import EVENTS, INGEST_COUNTS, ITEMS, PROMOTIONS, QUARANTINE
 from jobs.stage import make_run
@@ -93,6 +94,21 @@ def test_a_day_that_became_empty_loses_its_rows(
 
     purchases = lake.read_arrow(EVENTS).filter(pc.field("event_type") == "purchase")
     assert purchases["ds"].to_pylist() == [DAY - timedelta(days=1)]
+
+
+def test_a_day_has_as_many_files_as_its_users_are_cut_into(
+    small_log: Path, tmp_path: Path, ingest: Callable[[Path, date], None], lake: Lake
+) -> None:
+    scenario = write_scenario(tmp_path / "cut.yaml", small_log, features={"user_files_per_day": 3})
+
+    ingest(scenario, DAY)
+
+    buckets = {}
+    for path in map(local_path, lake.files(EVENTS)):
+        of_users = buckets_of(pq.read_table(path)["user_id"], 3)
+        buckets[path] = {*of_users.tolist()}
+    assert all(len(of_file) == 1 for of_file in buckets.values())
+    assert set().union(*buckets.values()) == {0, 1, 2}
 
 
 def test_night_by_night_in_any_order_gives_the_same_events_as_in_bulk(
