@@ -27,7 +27,10 @@ class Measurement(NamedTuple):
 
 
 class Contestant:
-    """One or more processes that take the same number of steps at the same time, each on a full batch."""
+    """One or more processes that take the same number of steps at the same time, each on a full batch.
+
+    They train one model together, or, `apart`, each a model of its own.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Contestant:
         num_processes: int,
         num_threads: int,
         clock: str = "wall",
+        apart: bool = False,
     ) -> None:
         module = [str(python), "-m", "benchmarks.step_worker"]
         self.command = [*module, name, str(num_threads), json.dumps(workload._asdict()), clock]
@@ -45,7 +49,7 @@ class Contestant:
             subprocess.Popen(
                 self.command,
                 cwd=REPO,
-                env=_environment(rank, num_processes, num_threads, port),
+                env=_environment(rank, 1 if apart else num_processes, num_threads, port),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

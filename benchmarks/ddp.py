@@ -1,5 +1,7 @@
 """Weak scaling: two processes of one thread, each on a full batch, against one such process.
 
+`apart` are two that do not speak to each other: what the machine would give if that took no time.
+
 python -m benchmarks.ddp [--quick]
 """
 
@@ -12,18 +14,20 @@ from benchmarks.workload import Workload
 
 NUM_ROUNDS = 5
 STEPS_PER_ROUND = 4
+APART = "2 processes apart"
 
 
 def compare(workload: Workload, num_rounds: int) -> None:
     contestants = {
-        str(count): Contestant("nightshelf", sys.executable, workload, count, num_threads=1)
-        for count in (1, 2)
+        name: Contestant("nightshelf", sys.executable, workload, count, num_threads=1, apart=name == APART)
+        for name, count in (("one", 1), ("2 processes", 2), (APART, 2))
     }
     measured = measure_by_turns(contestants, num_rounds, STEPS_PER_ROUND)
-    one, two = measured["1"], measured["2"]
-    ratio = 2 * median_ratio(one.seconds, two.seconds)
-    rows, name = workload.batch_size, f"2 processes / 1 {workload.precision}"
-    write_result(name, 2 * rows / two.median, rows / one.median, "rows/s", ratio=ratio)
+    one, rows = measured.pop("one"), workload.batch_size
+    for name, two in measured.items():
+        ratio = 2 * median_ratio(one.seconds, two.seconds)
+        rates = 2 * rows / two.median, rows / one.median
+        write_result(f"{name} / 1 {workload.precision}", *rates, "rows/s", ratio=ratio)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -32,7 +32,11 @@ RIVALS_MISSING = pytest.mark.skipif(
 def test_weak_scaling_is_the_rate_of_two_processes_by_that_of_one() -> None:
     results = run_quickly("ddp")
 
-    assert [result["name"] for result in results] == ["2 processes / 1 fp32", "2 processes / 1 bf16"]
+    assert [result["name"] for result in results] == [
+        f"{processes} / 1 {precision}"
+        for precision in ("fp32", "bf16")
+        for processes in ("2 processes", "2 processes apart")
+    ]
     for result in results:
         assert result["ratio"] == pytest.approx(result["ours"] / result["rival"], rel=0.01)
 
@@ -97,6 +101,9 @@ def test_features_of_a_night_equal_those_of_the_rescans(tmp_path: Path) -> None:
         "night / rescan user x category",
         "features / duckdb",
         "90d / 7d",
+        "90d / 7d user",
+        "90d / 7d item",
+        "90d / 7d user x category",
     ]
     assert all(result["unit"] == "ms" for result in results.values())
     one = results["night / rescan user"]
