@@ -26,7 +26,7 @@ class Vocabulary:
         """Raises ValueError if there are nulls or repeated values."""
         self.values = values
         hashes = hash_texts(values)
-        self.order = np.argsort(hashes, kind="stable")
+        self.order = np.argsort(hashes)
         self.hashes = hashes[self.order]
         may_repeat = values.null_count or bool((self.hashes[1:] == self.hashes[:-1]).any())
         if may_repeat and (values.null_count or len(values.unique()) != len(values)):

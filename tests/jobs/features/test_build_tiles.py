@@ -176,14 +176,31 @@ def test_days_that_one_table_lacks_are_built_again(
     assert lake.read_arrow(USER_DAYS)["ds"].to_pylist() == [row["ds"] for row in bought]
 
 
-@pytest.mark.parametrize("num_files", [1, 2, 5])
-def test_tiles_lie_in_buckets_of_users_whatever_the_files_of_events(
-    spark: SparkSession, lake: Lake, home: Path, num_files: int
-) -> None:
+@pytest.fixture
+def declared_run(home: Path) -> Run:
+    """Users are anchored on every third day, and lie in two files of features."""
     config = {"windows_days": [28], "half_lives_days": [1], "user_files_per_day": 2, "declared": [COUNTS]}
     scenario = scenario_with(FeaturesConfig.model_validate(config))
     anchored = scenario.examples.model_copy(update={"label_window_days": 3})
-    run = Run(scenario.model_copy(update={"examples": anchored}), load_runtime(), DAYS[-1], "run", home)
+    return Run(scenario.model_copy(update={"examples": anchored}), load_runtime(), DAYS[-1], "run", home)
+
+
+def test_days_without_events_have_no_tiles_and_are_built(
+    spark: SparkSession, lake: Lake, declared_run: Run
+) -> None:
+    days = (declared_run.scenario.logs.first_day, DAYS[-1])
+    lake.replace_days(frame(spark, []), EVENTS, days)
+
+    assert build_event_days(declared_run, lake) == 0
+    assert lake.read_arrow(event_days(declared_run.scenario)).num_rows == 0
+    assert build_event_days(declared_run, lake) == 0
+
+
+@pytest.mark.parametrize("num_files", [1, 2, 5])
+def test_tiles_lie_in_buckets_of_users_whatever_the_files_of_events(
+    spark: SparkSession, lake: Lake, declared_run: Run, num_files: int
+) -> None:
+    run = declared_run
     rows = frame(spark, [event for case in range(40) for event in random_log(case)])
     days = (run.scenario.logs.first_day, DAYS[-1])
     lake.replace_days(rows, replace(EVENTS, files_per_day=num_files), days)
