@@ -217,7 +217,7 @@ def test_days_are_dealt_out_evenly_to_the_tasks(lake: Lake, spark: SparkSession)
 
     files = write_files(rows, VISITS, lake.load(VISITS).location(), num_partitions=4)
 
-    tasks = Counter(file.path.rsplit("-", 3)[1] for file in files)
+    tasks = Counter(file.path.rsplit("-", 4)[1] for file in files)
     assert VISITS.files_per_day == 2
     assert tasks == {str(task): 3 for task in range(4)}
 
