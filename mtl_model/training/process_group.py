@@ -56,7 +56,7 @@ class ProcessGroup(NamedTuple):
                 continue
             ids, rows = sum_by_id(table.grad._indices()[0], table.grad._values())
             if self.world_size > 1:
-                ids, rows = sum_by_id(self.gather_rows(ids), self.gather_rows(rows))
+                ids, rows = sum_by_id(*self.gather_rows(ids, rows))
                 rows /= self.world_size
             table.grad = torch.sparse_coo_tensor(
                 ids[None], rows, table.shape, is_coalesced=True, check_invariants=False
@@ -73,15 +73,21 @@ class ProcessGroup(NamedTuple):
         ddp._set_params_and_buffers_to_ignore_for_model(model, ignore)  # type: ignore[no-untyped-call]
         return ddp(model, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        """Every rank's rows below each other, in rank order, on all ranks; each may have another number."""
+    def gather_rows(self, *columns: Tensor) -> list[Tensor]:
+        """Of each tensor every rank's rows below each other, in rank order, on all ranks.
+
+        A rank's tensors have as many rows as each other; another rank may have another number.
+        """
         if self.world_size == 1:
-            return rows
+            return list(columns)
         counts = torch.zeros(self.world_size, dtype=torch.int64, device=self.device)
-        counts[self.rank] = len(rows)
+        counts[self.rank] = len(columns[0])
         num_rows = self.all_reduce(counts).tolist()
+        return [self._gather_padded(rows, num_rows) for rows in columns]
+
+    def _gather_padded(self, rows: Tensor, num_rows: Sequence[int]) -> Tensor:
         longest = max(num_rows)
-        padded = rows.new_zeros(longest, *rows.shape[1:])
+        padded = rows.new_empty(longest, *rows.shape[1:])  # what is added is cut off again
         padded[: len(rows)] = rows
         gathered = rows.new_empty(self.world_size * longest, *rows.shape[1:])
         dist.all_gather_into_tensor(gathered, padded)

@@ -39,8 +39,8 @@ class Alignment:
         tensor = self.representation.take()
         own = tensor.movedim(-2, 0).flatten(start_dim=1)  # (B, D): the batch is the last dimension but one
         rows = self._gather_with_gradient(own)
-        example_ids = self.group.gather_rows(batch.example_ids)
-        is_target = self.group.gather_rows(batch.is_target.to(torch.uint8)).bool()
+        example_ids, target_flags = self.group.gather_rows(batch.example_ids, batch.is_target.to(torch.uint8))
+        is_target = target_flags.bool()
         draws = draw_uniform(example_ids.cpu().numpy(), num_places=1, seed=0)[:, 0]
         order = torch.from_numpy(draws).argsort(stable=True).to(rows.device)
         rows, is_target = rows[order], is_target[order]
@@ -54,7 +54,7 @@ class Alignment:
         """The rows of all ranks, (global batch, D); a gradient flows to this rank's."""
         if self.group.world_size == 1:
             return own
-        rows = self.group.gather_rows(own.detach())
-        ranks = self.group.gather_rows(torch.full((len(own),), self.group.rank, device=own.device))
+        own_rank = torch.full((len(own),), self.group.rank, device=own.device)
+        rows, ranks = self.group.gather_rows(own.detach(), own_rank)
         first = int((ranks < self.group.rank).sum())
         return torch.cat([rows[:first], own, rows[first + len(own) :]])

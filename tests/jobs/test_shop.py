@@ -61,9 +61,8 @@ def of_log(query: str, log: Path, days: tuple[date, date], last_day: date) -> pa
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
         query = f"SELECT * FROM ({query.format(log=log)}) WHERE ds BETWEEN $first AND $last"
-        return database.execute(
-            query, {"first": days[0], "last": days[1], "last_day": last_day}
-        ).to_arrow_table()
+        parameters = {"first": days[0], "last": days[1], "last_day": last_day}
+        return database.sql(query, params=parameters).to_arrow_table()
 
 
 @pytest.mark.slow
