@@ -14,7 +14,6 @@ Shapes: B = batch, I = input dim, H = output dim.
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -62,7 +61,11 @@ class AITM(Sharing):
 
 
 class InformationTransfer(nn.Module):
-    """Attention over what the parent passes on and the task's own."""
+    """Attention over what the parent passes on and the task's own.
+
+    What the formula asks of either source is taken together: <K u + k, Q u + q> is u'(K'Q)u + (K'q + Q'k)'u
+    and a number that softmax ignores, and V is applied to the mixture.
+    """
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
@@ -71,8 +74,10 @@ class InformationTransfer(nn.Module):
 
     def forward(self, parent: Tensor, own: Tensor) -> Tensor:
         """Maps the parent's z and the task's q (B, H) to its z (B, H)."""
-        sources = torch.stack([self.passed_on(parent), own], dim=1)  # (B, 2, H)
-        values, keys, queries = self.projections(sources).chunk(3, dim=-1)
-        weights = ((keys * queries).sum(dim=-1) / math.sqrt(own.shape[-1])).softmax(dim=-1)  # (B, 2)
-        mixed: Tensor = (weights[:, :, None] * values).sum(dim=1)
-        return mixed
+        value, key, query = self.projections.weight.chunk(3)
+        value_bias, key_bias, query_bias = self.projections.bias.chunk(3)
+        form, line = query.T @ key, query_bias @ key + key_bias @ query  # (H, H), (H,)
+        passed = self.passed_on(parent)
+        scores = [(F.linear(source, form, line) * source).sum(dim=1) for source in (passed, own)]
+        own_share = ((scores[1] - scores[0]) / math.sqrt(own.shape[1])).sigmoid()  # a softmax of two
+        return F.linear(passed + own_share[:, None] * (own - passed), value, value_bias)
