@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtl_model.layers.huge_pages import empty_table
 from mtl_model.layers.sum_by_id import look_up
 
 INITIAL_STD = 0.05
@@ -52,7 +53,7 @@ class FusedEmbedding(nn.Module):
             rows = [slot_rows[slot] for slot in slots]
             self.slots[name], self.copies[name] = slots, copies
             self.together[name] = [slot for slot in slots if slot not in apart]
-            self.tables[name] = nn.Parameter(torch.empty(sum(rows), dim * copies).normal_(std=INITIAL_STD))
+            self.tables[name] = nn.Parameter(empty_table(sum(rows), dim * copies).normal_(std=INITIAL_STD))
             offsets = torch.tensor([0, *accumulate(rows[:-1])])
             self.register_buffer(f"offsets_{name}", offsets, persistent=False)
 

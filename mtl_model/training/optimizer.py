@@ -9,6 +9,7 @@ from torch import nn, optim
 
 from mtl_model.config import TrainingConfig
 from mtl_model.layers.embedding import FusedEmbedding
+from mtl_model.layers.huge_pages import empty_table
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +80,8 @@ def _prepare_tables(embedding: FusedEmbedding, optimizer: optim.Optimizer) -> No
     """Gives sparse tables their state, (rows, copies) each."""
     for name, table in embedding.tables.items():
         if embedding.sparse_gradients:
-            square_sums = torch.zeros(len(table), embedding.copies[name], device=table.device)
-            optimizer.state[table]["square_sums"] = square_sums
+            square_sums = empty_table(len(table), embedding.copies[name]).zero_()
+            optimizer.state[table]["square_sums"] = square_sums.to(table.device)
         elif len(table) >= LARGE_TABLE_ROWS:
             logger.warning(
                 "every step goes over all %d rows of the embedding table %s: "
