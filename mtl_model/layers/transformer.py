@@ -7,6 +7,7 @@ Shapes: B = batch, L = sequence length, D = embedding dim.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mtl_model.layers.mean_pooling import MeanPooling
 
@@ -36,6 +37,9 @@ class SequenceTransformer(nn.Module):
 
     def forward(self, sequences: Tensor, masks: Tensor) -> Tensor:
         """Maps sequences (B, L, D), masks (B, L), 0 where padded, to (B, D); 0 for an empty sequence."""
+        if len(sequences) == 0:  # which its attention refuses while training
+            one_row = F.pad(sequences, (0, 0, 0, 0, 0, 1)), F.pad(masks, (0, 0, 0, 1))
+            return self.forward(*one_row)[:0]
         length = sequences.shape[1]
         if length > len(self.positions):
             raise ValueError(f"a sequence has {length} items, but max_length is {len(self.positions)}")

@@ -92,6 +92,20 @@ def test_a_batch_of_empty_sequences_still_reaches_every_weight(encoder: Encoder)
         assert (weight.grad == 0).all(), name
 
 
+def test_no_rows_at_all_reach_every_weight(encoder: Encoder) -> None:
+    """A rank whose files end early still trains in step with the others."""
+    sequences = make_sequences()[:0].requires_grad_()
+
+    encoded = encode(encoder.train(), sequences, MASKS[:0] > 0)
+
+    assert encoded.shape == (0, encoder.output_dim)
+    if list(encoder.parameters()):
+        torch.autograd.backward(encoded.sum())
+    for name, weight in encoder.named_parameters():
+        assert weight.grad is not None, name  # DDP waits for it
+        assert (weight.grad == 0).all(), name
+
+
 def test_a_row_is_encoded_alone_as_among_others(encoder: Encoder) -> None:
     sequences = make_sequences()
 
