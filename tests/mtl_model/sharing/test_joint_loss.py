@@ -1,7 +1,5 @@
 """The joint model with every way of sharing: losses, gradients, ranks."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +16,10 @@ from mtl_model.model import build_model
 from mtl_model.model_folder import read_vocabularies
 from mtl_model.training.losses import count_divisors, joint_loss
 from tests.mtl_model.sharing.build_sharing import SETTINGS
+from tests.mtl_model.training.test_train import torchrun
 
 MakeSpec = Callable[[str], TrainSpec]
 STEPS_ON_RANKS = Path(__file__).parents[1] / "training" / "steps_on_ranks.py"
-WITH_LOSSES_OF_THEIR_OWN = ("l2_tied", "task_relationship", "esmm", "escm2_ipw", "escm2_dr", "aitm")
 
 
 class Setting:
@@ -134,26 +132,19 @@ def test_single_task_twins_have_no_weight_in_common(make_funnel_spec: MakeSpec) 
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(make_funnel_spec: MakeSpec, tmp_path: Path) -> None:
-    """All ways of sharing with losses of their own, in one launch each."""
-    for kind in WITH_LOSSES_OF_THEIR_OWN:
-        (tmp_path / f"{kind}.json").write_text(make_funnel_spec(kind).model_dump_json())
+def test_several_processes_take_the_steps_of_one(make_funnel_spec: MakeSpec, tmp_path: Path) -> None:
+    """All ways of sharing, in one launch for each number of processes."""
+    specs = [tmp_path / f"{kind}.json" for kind in SETTINGS]
+    for path in specs:
+        path.write_text(make_funnel_spec(path.stem).model_dump_json())
 
-    specs = [str(tmp_path / f"{kind}.json") for kind in WITH_LOSSES_OF_THEIR_OWN]
-    for count in (1, 2):
+    for count in (1, 2, 4):
         output = tmp_path / str(count)
         output.mkdir()
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command = [*launcher, "--nproc-per-node", str(count), str(STEPS_ON_RANKS), str(output), *specs]
-        completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        completed = torchrun(count, STEPS_ON_RANKS, output, *specs)
         assert completed.returncode == 0, completed.stderr
 
-    for kind in WITH_LOSSES_OF_THEIR_OWN:
-        alone, two = (
-            {
-                f"{kind} {name}": weight
-                for name, weight in load_file(tmp_path / str(count) / f"{kind}.safetensors").items()
-            }
-            for count in (1, 2)
-        )
-        torch.testing.assert_close(two, alone, rtol=1e-4, atol=1e-5)
+    for kind in SETTINGS:
+        alone, two, four = (load_file(tmp_path / str(count) / f"{kind}.safetensors") for count in (1, 2, 4))
+        for several in (two, four):
+            torch.testing.assert_close(several, alone, rtol=1e-4, atol=1e-5, msg=kind)
