@@ -110,7 +110,10 @@ class JointModel(nn.Module):
                 for task, rows in before_heads.items()
             }
             if self.training:
-                penalties = {f"{task}.penalty": self.penalty_weight * squares[task] for task in squares}
+                penalties = {
+                    f"{task}.penalty": self.penalty_weight * self._detach(task, squares[task])
+                    for task in squares
+                }
         logits = {task: head(before_heads[task]) for task, head in self.heads.items()}
         return self.sharing.join_logits(hidden, logits) | penalties
 

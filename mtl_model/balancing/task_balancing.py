@@ -3,12 +3,13 @@
 The shared parameters, embeddings and sharing, get the gradient of sum_t a_t L_t in one backward pass, where
 L_t is loss_weight times the task's mean loss over the global batch and a_t the balancer's weight. Towers and
 heads get it too when losses are weighed; under gradient aggregation they get that of sum_t L_t, in which each
-has its own task's loss, as in the papers. A penalty of the weights is added as it is, to both.
+has its own task's loss, as in the papers. A penalty of the weights is added as it is, to both. The balancer
+knows nothing of detached tasks, whose weight is 1: it is for their own towers and heads alone.
 
 Losses are means over the global batch, so a gradient of the whole is the sum of the ranks' parts and
 G = sum_r J_r J_r^T over the ranks' rows is exact: T x T numbers are reduced, whatever the batch.
 
-Shapes: T = tasks.
+Shapes: T = tasks, A = attached tasks.
 """
 
 import numpy as np
@@ -32,8 +33,8 @@ class TaskBalancing:
 
     def __init__(self, model: JointModel, config: ModelConfig, group: ProcessGroup) -> None:
         self.group, self.tasks = group, config.tasks
-        self.balancer = build_balancer(config.balancing, len(config.tasks))
-        self.attached = np.array([not task.detached for task in config.tasks])
+        self.attached = [place for place, task in enumerate(config.tasks) if not task.detached]
+        self.balancer = build_balancer(config.balancing, len(self.attached))
         self.parameters = list(model.parameters())
         self.tower_parameters = [*model.towers.parameters(), *model.heads.parameters()]
         towers = set(self.tower_parameters)
@@ -49,7 +50,8 @@ class TaskBalancing:
         bare model: gradients are averaged here, not by DDP.
         """
         signals = self._measure(loss, labelled_rows, step)
-        weights = torch.from_numpy(self.balancer.weigh(signals)).to(labelled_rows)
+        weights = torch.ones_like(labelled_rows)
+        weights[self.attached] = torch.from_numpy(self.balancer.weigh(signals)).to(weights)
         losses = torch.stack(loss.task_losses)
         if self.balancer.weighs_towers:
             torch.autograd.backward((weights * losses).sum() + loss.penalty)
@@ -65,34 +67,33 @@ class TaskBalancing:
         self.balancer.observe_losses_after(self._reduce_losses(loss, labelled_rows))
 
     def _measure(self, loss: JointLoss, labelled_rows: Tensor, step: int) -> TaskSignals:
-        num_tasks, balancer = len(self.tasks), self.balancer
+        num_tasks, balancer = len(self.attached), self.balancer
         losses, gram = np.full(num_tasks, np.nan), np.full((num_tasks, num_tasks), np.nan)
         if balancer.reads_losses:
             losses = self._reduce_losses(loss, labelled_rows)
         if self.representation is not None:
             gram = self._gram(loss.task_losses, self.representation.take(), step)
-        takes_part = labelled_rows.cpu().numpy() > 0
-        if balancer.reads_gradients:
-            takes_part &= self.attached
-        return TaskSignals(step, takes_part, losses, gram)
+        return TaskSignals(step, labelled_rows.cpu().numpy()[self.attached] > 0, losses, gram)
 
     def _reduce_losses(self, loss: JointLoss, labelled_rows: Tensor) -> FloatVector:
+        """The mean losses (A,) of all ranks, 1 where no row is labelled."""
         sums = self.group.all_reduce(loss.task_sums - loss.least_sums)
         means = (sums / labelled_rows.clamp(min=1)).double().cpu().numpy()
         losses = means * np.array([task.loss_weight for task in self.tasks])
-        return np.where(labelled_rows.cpu().numpy() > 0, np.maximum(losses, MIN_LOSS), 1.0)
+        losses = np.where(labelled_rows.cpu().numpy() > 0, np.maximum(losses, MIN_LOSS), 1.0)
+        return losses[self.attached]
 
     def _gram(self, task_losses: list[Tensor], representation: Tensor, step: int) -> FloatMatrix:
-        """G (T, T) of the global batch."""
+        """G (A, A) of the global batch."""
         gradients = [
-            torch.autograd.grad(task_loss, representation, retain_graph=True)[0].flatten()
-            for task_loss in task_losses
+            torch.autograd.grad(task_losses[place], representation, retain_graph=True)[0].flatten()
+            for place in self.attached
         ]
         products = self.group.all_reduce(inner_products(gradients))
         gram: FloatMatrix = products.cpu().numpy() / self.group.world_size**2  # see count_divisors
         if not np.isfinite(gram).all():
-            bad = ~np.isfinite(np.diag(gram))
-            names = [task.name for task, is_bad in zip(self.tasks, bad, strict=True) if is_bad]
+            bad = np.array(self.attached)[~np.isfinite(np.diag(gram))]
+            names = [self.tasks[place].name for place in bad]
             raise ValueError(
                 f"the gradients of tasks {names} are not finite in step {step}: lower the learning rate"
             )

@@ -75,9 +75,10 @@ def test_factors_feed_the_heads_and_their_squares_the_losses_while_training(
     assert torch.equal(moved["purchase"][1], served["purchase"][1])
 
 
+@pytest.mark.parametrize("factored", [False, True], ids=["", "factored"])
 @pytest.mark.parametrize("sharing", ["shared_bottom", "mmoe", "ple"])
 def test_a_detached_tasks_loss_moves_its_tower_and_head_alone(
-    make_spec: Callable[..., TrainSpec], sharing: str
+    make_spec: Callable[..., TrainSpec], sharing: str, factored: bool
 ) -> None:
     settings: dict[str, dict[str, Any]] = {
         "shared_bottom": {"hidden_dims": [8]},
@@ -87,6 +88,8 @@ def test_a_detached_tasks_loss_moves_its_tower_and_head_alone(
     content = json.loads(make_spec().model.model_dump_json())
     content["sharing"] = {"name": sharing} | settings[sharing]
     content["tasks"][0]["detached"] = True
+    if factored:
+        content["factorization"] = {"num_factors": 3, "sides": [["user_id"], ["item_id"]], "penalty": 0.5}
     spec = make_spec(num_rows=200, changes={"model": content})
     encoder = Encoder(spec.model, spec, read_vocabularies(spec.vocabularies))
     model = build_model(spec.model, encoder).train()
@@ -94,7 +97,9 @@ def test_a_detached_tasks_loss_moves_its_tower_and_head_alone(
 
     def moved(task: str) -> set[str]:
         model.zero_grad(set_to_none=True)
-        torch.autograd.backward(model(batch.ids, batch.numbers)[task].square().sum())
+        outputs = model(batch.ids, batch.numbers)
+        of_task = [outputs[name] for name in (task, f"{task}.penalty") if name in outputs]
+        torch.autograd.backward(torch.stack([output.square().sum() for output in of_task]).sum())
         gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
         return {name for name, gradient in gradients.items() if gradient is not None and gradient.any()}
 

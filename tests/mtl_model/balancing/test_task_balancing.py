@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mtl_model.balancing.build_balancer import BALANCERS
 from mtl_model.balancing.shared_representation import SharedRepresentation
 from mtl_model.balancing.task_balancing import TaskBalancing, inner_products
 from mtl_model.balancing.upgrad import UPGrad
@@ -25,9 +26,13 @@ MMOE = {"name": "mmoe", "num_experts": 3, "expert_hidden_dims": [16, 8]}
 class Setting:
     """A fresh model, its balancing and one batch of 100 rows."""
 
-    def __init__(self, spec: TrainSpec, balancing: str, sharing: dict[str, Any]) -> None:
-        changes = {"balancing": {"name": balancing}, "sharing": sharing}
-        self.config = ModelConfig.model_validate(spec.model.model_dump() | changes)
+    def __init__(
+        self, spec: TrainSpec, balancing: str, sharing: dict[str, Any], detached: str | None = None
+    ) -> None:
+        content = spec.model.model_dump() | {"balancing": {"name": balancing}, "sharing": sharing}
+        for task in content["tasks"]:
+            task["detached"] = task["name"] == detached
+        self.config = ModelConfig.model_validate(content)
         self.encoder = Encoder(self.config, spec, read_vocabularies(spec.vocabularies))
         self.model: JointModel = build_model(self.config, self.encoder)
         self.balancing = TaskBalancing(self.model, self.config, ALONE)
@@ -53,8 +58,8 @@ class Setting:
 
 @pytest.fixture
 def make_setting(make_spec: Callable[..., TrainSpec]) -> Callable[..., Setting]:
-    def make(balancing: str, sharing: dict[str, Any] = MMOE) -> Setting:
-        return Setting(make_spec(num_rows=200), balancing, sharing)
+    def make(balancing: str, sharing: dict[str, Any] = MMOE, detached: str | None = None) -> Setting:
+        return Setting(make_spec(num_rows=200), balancing, sharing, detached)
 
     return make
 
@@ -142,6 +147,36 @@ def test_the_shared_representation_is_the_last_tensor_that_all_losses_flow_throu
         assert torch.autograd.grad(loss, tensor, retain_graph=True)[0].abs().sum() > 0
     with pytest.raises(ValueError, match="no forward pass with gradients"):
         representation.take()
+
+
+@pytest.mark.parametrize("balancing", BALANCERS)
+def test_a_detached_tasks_loss_weighs_nothing_among_the_others(
+    make_setting: Callable[..., Setting], balancing: str
+) -> None:
+    """However large it is."""
+    weights, gradients = [], []
+    for factor in (1.0, 1e6):
+        setting = make_setting(balancing, detached="spend")
+        for step in (1, 2):  # some balancers learn from the first
+            loss = setting.loss()
+            task_losses = [*loss.task_losses]
+            task_losses[1] = factor * task_losses[1]
+            task_sums = loss.task_sums * torch.tensor([1.0, factor, 1.0, 1.0])
+            loss = loss._replace(task_losses=task_losses, task_sums=task_sums)
+            setting.model.zero_grad()
+            weights.append(setting.balancing.backward(loss, setting.labelled_rows, step))
+            setting.balancing.observe_losses_after(loss, setting.labelled_rows)
+        gradients.append(setting.gradients())
+
+    assert all(weight[1] == 1.0 for weight in weights)
+    assert torch.equal(torch.stack(weights[:2]), torch.stack(weights[2:]))
+    small, large = gradients
+    assert (
+        large["towers.spend.layers.0.weight"].abs().max() > small["towers.spend.layers.0.weight"].abs().max()
+    )
+    for name in small:
+        if ".spend." not in name:
+            assert torch.equal(small[name], large[name]), name
 
 
 def test_a_loss_below_zero_is_read_as_its_excess_over_the_least_possible(

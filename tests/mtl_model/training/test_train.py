@@ -123,7 +123,7 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
     variants["weighted"] = {"slices": slices, "transfer": weighting | {"freeze": freeze}}
     tasks = [task | {"detached": task["name"] == "coupon"} for task in model["tasks"]]
     variants |= {
-        f"detached_{name}": {"tasks": tasks, "balancing": {"name": name}} for name in ("famo", "mgda")
+        f"detached_{name}": {"tasks": tasks, "balancing": {"name": name}} for name in ("stch", "mgda")
     }
     variants["mmd_mgda"] = variants["mmd"] | {"balancing": {"name": "mgda"}}
     variants |= {
