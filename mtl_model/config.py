@@ -79,7 +79,8 @@ class ModelConfig(StrictModel):
     @property
     def vocabulary_fields(self) -> tuple[IdField | IdListField, ...]:
         """The fields with a vocabulary of their own."""
-        return (*self.id_fields, *(field for field in self.list_fields if field.shares is None))
+        own = (field for field in self.list_fields if field.shares is None and field.num_hash_rows is None)
+        return (*self.id_fields, *own)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ class ModelConfig(StrictModel):
         leaked = sorted({task.label for task in self.tasks} & set(self.columns))
         if leaked:
             raise ValueError(f"labels must not be among the fields, or the model reads the answer: {leaked}")
-        check_lists(self.list_fields, self.id_fields, self.embedding_dim)
+        check_lists(self.list_fields, (*self.id_fields, *self.hashed_fields), self.embedding_dim)
         check_factors(self.factored_fields, self.embedded_fields, self.list_fields)
         check_dependencies(self.tasks)
         self.training.check_tasks(task.name for task in self.tasks)

@@ -52,7 +52,7 @@ class IdListField(StrictModel):
     """Several values in a row, such as genres or what was bought before, the oldest first.
 
     The last `max_length` are embedded, then pooled into one vector. They have a vocabulary and embeddings of
-    their own, or with `shares` those of an id field.
+    their own, with `num_hash_rows` an embedding per hash, or with `shares` those of an id field.
     """
 
     kind: Literal["id_list"]
@@ -61,15 +61,19 @@ class IdListField(StrictModel):
     pooling: PoolingConfig = MeanPoolingConfig(name="mean")
     shares: str | None = None
     min_count: PositiveInt = 1
+    num_hash_rows: PositiveInt | None = None
     embedding_dim: PositiveInt | None = None
 
     @model_validator(mode="after")
     def check_rules(self) -> Self:
-        if self.shares is not None and (self.embedding_dim is not None or self.min_count != 1):
+        own = self.embedding_dim is not None or self.num_hash_rows is not None or self.min_count != 1
+        if self.shares is not None and own:
             raise ValueError(
-                f"field {self.name} shares the embeddings of {self.shares}: embedding_dim and min_count are "
-                "set there"
+                f"field {self.name} shares the embeddings of {self.shares}: embedding_dim, min_count and "
+                "num_hash_rows are set there"
             )
+        if self.num_hash_rows is not None and self.min_count != 1:
+            raise ValueError(f"field {self.name} is hashed, which knows no min_count: leave one of both out")
         return self
 
 
@@ -97,7 +101,9 @@ class NumericStatistics(StrictModel):
         return boundaries
 
 
-def check_lists(lists: Sequence[IdListField], id_fields: Sequence[IdField], embedding_dim: int) -> None:
+def check_lists(
+    lists: Sequence[IdListField], id_fields: Sequence[IdField | HashedIdField], embedding_dim: int
+) -> None:
     """Raises ValueError where a list shares what it cannot, or its pooling does not fit its embeddings."""
     dims = {field.name: field.embedding_dim or embedding_dim for field in id_fields}
     for field in lists:

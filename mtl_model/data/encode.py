@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from mtl_model.config import DataSpec, ModelConfig, TaskConfig
-from mtl_model.data.id_rows import FIRST_KNOWN_ROW, Rows, hash_values, look_up, look_up_lists
-from mtl_model.data.vocabulary import Vocabulary
+from mtl_model.data.id_rows import FIRST_KNOWN_ROW, Rows, look_up, look_up_lists
+from mtl_model.data.vocabulary import HashedVocabulary, Vocabulary
 from mtl_model.evaluation.config import SliceConfig
 
 MAX_STANDARDISED = 10.0  # an outlier must not throw the model off
@@ -87,8 +87,9 @@ class Encoder:
         self.label_slices = label_slices(model.tasks, data.label_names)
         self.num_label_columns = max(columns.stop for columns in self.label_slices.values())
         self.vocabularies = {field.name: vocabularies[field.name] for field in model.vocabulary_fields}
+        self.of_fields = _by_field(model, self.vocabularies)
         self.id_columns = [field.name for field in model.id_fields]
-        self.hash_rows = {field.name: field.num_hash_rows for field in model.hashed_fields}
+        self.id_columns += [field.name for field in model.hashed_fields]
         numeric = model.numeric_fields
         statistics = [data.numeric_statistics[field.name] for field in numeric]
         self.numeric_columns = [field.name for field in numeric]
@@ -101,23 +102,19 @@ class Encoder:
             if field.num_buckets
         }
         self.slot_dims = [model.embedding_dim_of(field) for field in model.embedded_fields]
-        self.slot_rows = [len(self.vocabularies[name]) + FIRST_KNOWN_ROW for name in self.id_columns]
-        self.slot_rows += [rows + FIRST_KNOWN_ROW for rows in self.hash_rows.values()]
+        self.slot_rows = [len(self.of_fields[name]) + FIRST_KNOWN_ROW for name in self.id_columns]
         self.slot_rows += [len(boundaries) + 2 for boundaries in self.boundaries.values()]
         self.num_scalar_slots = len(self.slot_rows)
         self.scalar_columns = {field.name: [column] for column, field in enumerate(model.scalar_slot_fields)}
         lists = model.list_fields
         self.slot_rows += [
-            len(self.vocabularies[field.name]) + FIRST_KNOWN_ROW for field in lists if field.shares is None
+            len(self.of_fields[field.name]) + FIRST_KNOWN_ROW for field in lists if field.shares is None
         ]
         ends = accumulate((field.max_length for field in lists), initial=self.num_scalar_slots)
         self.list_columns = {
             field.name: slice(start, stop) for field, (start, stop) in zip(lists, pairwise(ends), strict=True)
         }
         self.num_id_columns = self.num_scalar_slots + sum(field.max_length for field in lists)
-        self.list_vocabularies = {
-            field.name: self.vocabularies[field.shares or field.name] for field in lists
-        }
 
     @property
     def training_columns(self) -> list[str]:
@@ -151,16 +148,14 @@ class Encoder:
     def _encode_ids(self, table: pa.Table, values: FloatMatrix) -> Rows:
         ids = np.empty((table.num_rows, self.num_id_columns), dtype=np.int64)
         for slot, name in enumerate(self.id_columns):
-            ids[:, slot] = look_up(table.column(name), self.vocabularies[name])
-        for slot, (name, num_rows) in enumerate(self.hash_rows.items(), start=len(self.id_columns)):
-            ids[:, slot] = hash_values(table.column(name), num_rows)
+            ids[:, slot] = look_up(table.column(name), self.of_fields[name])
         first_bucketed = self.num_scalar_slots - len(self.boundaries)
         for slot, (row, boundaries) in enumerate(self.boundaries.items(), start=first_bucketed):
             buckets = np.searchsorted(boundaries, values[row], side="left") + 1
             ids[:, slot] = np.where(np.isnan(values[row]), 0, buckets)
         for name, columns in self.list_columns.items():
             length = columns.stop - columns.start
-            ids[:, columns] = look_up_lists(table.column(name), self.list_vocabularies[name], length)
+            ids[:, columns] = look_up_lists(table.column(name), self.of_fields[name], length)
         return ids
 
     def _standardise(self, values: FloatMatrix) -> npt.NDArray[np.float32]:
@@ -186,6 +181,18 @@ class Encoder:
                 impossible = labels[:, columns] > labels[:, self.label_slices[task.depends_on]]
                 _refuse_impossible(table, task, impossible[:, 0] & observed)
         return torch.from_numpy(labels), torch.from_numpy(masks)
+
+
+def _by_field(
+    model: ModelConfig, known: Mapping[str, Vocabulary]
+) -> dict[str, Vocabulary | HashedVocabulary]:
+    """What gives each field of ids, single or listed, the places of its values."""
+    lists = model.list_fields
+    hash_rows = {field.name: field.num_hash_rows for field in model.hashed_fields}
+    hash_rows |= {field.name: field.num_hash_rows for field in lists if field.num_hash_rows}
+    by_field: dict[str, Vocabulary | HashedVocabulary] = dict(known)
+    by_field |= {name: HashedVocabulary(num_rows) for name, num_rows in hash_rows.items()}
+    return by_field | {field.name: by_field[field.shares] for field in lists if field.shares}
 
 
 def cut_rows(table: pa.Table, slices: Sequence[SliceConfig]) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mtl_model.data.vocabulary import ABSENT, Vocabulary, hash_texts
+from mtl_model.data.vocabulary import ABSENT, HashedVocabulary, Vocabulary
 
 PADDING_ROW = 0  # null, or after the end of a list
 UNKNOWN_ROW = 1
@@ -22,7 +22,7 @@ FIRST_KNOWN_ROW = 2
 Rows = npt.NDArray[np.int64]
 
 
-def look_up(column: pa.ChunkedArray | pa.Array, vocabulary: Vocabulary) -> Rows:
+def look_up(column: pa.ChunkedArray | pa.Array, vocabulary: Vocabulary | HashedVocabulary) -> Rows:
     """The embedding row of each value, by its place in the vocabulary: (B,)."""
 
     def rows_of(values: pa.Array) -> Rows:
@@ -32,16 +32,9 @@ def look_up(column: pa.ChunkedArray | pa.Array, vocabulary: Vocabulary) -> Rows:
     return _map_values(column, rows_of)
 
 
-def hash_values(column: pa.ChunkedArray | pa.Array, num_hash_rows: int) -> Rows:
-    """The embedding row of each value, by its hash, the same in every run: (B,)."""
-
-    def rows_of(values: pa.Array) -> Rows:
-        return (hash_texts(values.cast(pa.string())) % num_hash_rows).astype(np.int64) + FIRST_KNOWN_ROW
-
-    return _map_values(column, rows_of)
-
-
-def look_up_lists(column: pa.ChunkedArray, vocabulary: Vocabulary, max_length: int) -> Rows:
+def look_up_lists(
+    column: pa.ChunkedArray, vocabulary: Vocabulary | HashedVocabulary, max_length: int
+) -> Rows:
     """The rows of the last `max_length` values of each list, then padding: (B, max_length)."""
     lists = column.combine_chunks()
     if pa.types.is_null(lists.type):

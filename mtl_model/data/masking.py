@@ -24,7 +24,8 @@ def mask_values(batch: Batch, encoder: Encoder, field_rate: float, sequence_rate
     if not (field_rate or sequence_rate) or not batch.num_rows:
         return batch
     ids, numbers = batch.ids.numpy().copy(), batch.numbers.numpy().copy()
-    num_ids, num_plain = len(encoder.id_columns), len(encoder.id_columns) + len(encoder.hash_rows)
+    num_ids = sum(name in encoder.vocabularies for name in encoder.id_columns)
+    num_plain = len(encoder.id_columns)
     num_fields = num_plain + len(encoder.numeric_columns)
     num_items = encoder.num_id_columns - encoder.num_scalar_slots
     draws = draw_uniform(batch.example_ids.numpy(), num_fields + num_items, seed)

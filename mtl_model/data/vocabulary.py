@@ -1,4 +1,4 @@
-"""The known values of a field, found by their hashes.
+"""The values of a field and their places: known values, found by their hashes, or the hashes themselves.
 
 Arrow's own look-up makes its hash table anew at each call, which costs what the vocabulary has, not what is
 looked up.
@@ -51,6 +51,20 @@ class Vocabulary:
             looked_up = pc.index_in(values.take(pa.array(others)), value_set=self.values)
             places[others] = pc.fill_null(looked_up, ABSENT).to_numpy()
         return places
+
+
+class HashedVocabulary:
+    """A place for every text, by its hash: texts may share one."""
+
+    def __init__(self, num_places: int) -> None:
+        self.num_places = num_places
+
+    def __len__(self) -> int:
+        return self.num_places
+
+    def find(self, values: pa.Array) -> Places:
+        """The place of each text (B,)."""
+        return (hash_texts(values) % np.uint64(self.num_places)).astype(np.int64)
 
 
 def hash_texts(texts: pa.Array) -> npt.NDArray[np.uint64]:

@@ -165,8 +165,7 @@ def task_score(head: Head, logits: Tensor) -> Tensor:
 
 def input_fields(model: JointModel, encoder: Encoder) -> list[str]:
     """The field of each input of the sharing (I,)."""
-    slots = [*encoder.id_columns, *encoder.hash_rows]
-    slots += [encoder.numeric_columns[row] for row in encoder.boundaries]
+    slots = encoder.id_columns + [encoder.numeric_columns[row] for row in encoder.boundaries]
     fields: list[str] = []
     for table in model.embedding.tables:
         for slot in model.embedding.together[table]:
@@ -180,8 +179,7 @@ def input_fields(model: JointModel, encoder: Encoder) -> list[str]:
 
 def factored_name(model: JointModel, encoder: Encoder) -> str:
     """Such as "user_id x item_id, genres"."""
-    slots = [*encoder.id_columns, *encoder.hash_rows]
-    slots += [encoder.numeric_columns[row] for row in encoder.boundaries]
+    slots = encoder.id_columns + [encoder.numeric_columns[row] for row in encoder.boundaries]
     of_lists = {(part.start, part.stop): name for name, part in encoder.list_columns.items()}
     sides = [
         [of_lists.get((field.columns.start, field.columns.stop)) or slots[field.slot] for field in side]

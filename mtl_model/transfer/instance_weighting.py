@@ -39,7 +39,7 @@ class DomainClassifier:
         ]
         is_list = [False] * len(columns)
         for name, part in encoder.list_columns.items():
-            num_rows = len(encoder.list_vocabularies[name]) + FIRST_KNOWN_ROW
+            num_rows = len(encoder.of_fields[name]) + FIRST_KNOWN_ROW
             columns += [(name, num_rows)] * (part.stop - part.start)
             is_list += [True] * (part.stop - part.start)
         starts = dict(zip(dict(columns), accumulate(dict(columns).values(), initial=0), strict=False))

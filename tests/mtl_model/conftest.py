@@ -26,6 +26,22 @@ LIST_FIELDS: list[dict[str, Any]] = [
     {"kind": "id_list", "name": "departments", "max_length": 2},
     {"kind": "hashed_id", "name": "query", "num_hash_rows": 30},
 ]
+HASHED_LISTS: list[dict[str, Any]] = [
+    {
+        "kind": "id_list",
+        "name": "words",
+        "max_length": 3,
+        "shares": "query",
+        "pooling": {"name": "transformer", "num_layers": 1, "num_heads": 2, "feedforward_dim": 4},
+    },
+    {
+        "kind": "id_list",
+        "name": "numbers",
+        "max_length": 2,
+        "num_hash_rows": 20,
+        "pooling": {"name": "cnn", "num_filters": 3, "filter_widths": [1, 2]},
+    },
+]
 FACTORIZATION: dict[str, Any] = {
     "num_factors": 5,
     "sides": [["user_id", "query"], ["departments"]],
@@ -99,6 +115,8 @@ def make_examples(num_rows: int, seed: int, first_id: int = 0) -> pa.Table:
             "price": pa.array(price, mask=rng.random(num_rows) < 0.1),
             "bought_before": _make_lists(num_rows, [f"i{item}" for item in range(NUM_ITEMS)], seed),
             "departments": _make_lists(num_rows, [*DEPARTMENTS, "closed"], seed),
+            "words": _make_lists(num_rows, [f"word {number}" for number in range(11)], seed + 10),
+            "numbers": _make_lists(num_rows, [str(number) for number in range(90)], seed + 20),
             "query": pa.array([f"word {item % 11}" for item in items], mask=~of_item),
             "label_purchase": pa.array(bought.astype(np.int32), mask=~of_item),
             "label_click": pa.array((clicked | carted).astype(np.int32), mask=~of_item),

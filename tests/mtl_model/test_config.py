@@ -160,8 +160,18 @@ HOME: dict[str, Any] = {
         ),
         pytest.param(
             {"fields": [*MODEL["fields"], LIST | {"shares": "user_id", "embedding_dim": 3}]},
-            "embedding_dim and min_count are set there",
+            "embedding_dim, min_count and num_hash_rows are set there",
             id="shared and own",
+        ),
+        pytest.param(
+            {"fields": [*MODEL["fields"], LIST | {"shares": "user_id", "num_hash_rows": 3}]},
+            "embedding_dim, min_count and num_hash_rows are set there",
+            id="shared and hashed",
+        ),
+        pytest.param(
+            {"fields": [*MODEL["fields"], LIST | {"num_hash_rows": 3, "min_count": 2}]},
+            "bought is hashed, which knows no min_count",
+            id="hashed and counted",
         ),
         pytest.param(
             {"fields": [*MODEL["fields"], LIST | {"pooling": {"name": "din", "hidden_dims": [4]}}]},

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_model.data.id_rows import FIRST_KNOWN_ROW, hash_values, look_up, look_up_lists
-from mtl_model.data.vocabulary import Vocabulary
+from mtl_model.data.id_rows import FIRST_KNOWN_ROW, look_up, look_up_lists
+from mtl_model.data.vocabulary import HashedVocabulary, Vocabulary
 
 VOCABULARY = Vocabulary(pa.array(["a", "b", "c"]))
 LISTS = st.lists(st.none() | st.lists(st.none() | st.sampled_from("abcd"), max_size=5), max_size=6)
@@ -62,15 +62,24 @@ def test_each_value_has_its_row(values: Any) -> None:
 def test_a_hash_is_the_same_for_numbers_and_their_text_and_in_every_run() -> None:
     numbers, texts = pa.array([5, None, 6, 5]), pa.array(["5", None, "6", "5"])
 
-    rows = hash_values(numbers, num_hash_rows=1000)
+    rows = look_up(numbers, HashedVocabulary(1000))
 
-    assert rows.tolist() == hash_values(texts, num_hash_rows=1000).tolist()
+    assert rows.tolist() == look_up(texts, HashedVocabulary(1000)).tolist()
     assert rows.tolist() == [rows[0], 0, rows[2], rows[0]]
-    assert hash_values(pa.array(["user"]), num_hash_rows=1_000_000).tolist() == [HASH_OF_USER]
+    assert look_up(pa.array(["user"]), HashedVocabulary(1_000_000)).tolist() == [HASH_OF_USER]
+
+
+def test_lists_are_hashed_as_single_values_are() -> None:
+    lists = pa.chunked_array([[["7", None, "8"], None]])
+    seven, eight = look_up(pa.array([7, 8]), HashedVocabulary(1000))
+
+    rows = look_up_lists(lists, HashedVocabulary(1000), max_length=4)
+
+    assert rows.tolist() == [[seven, 0, eight, 0], [0, 0, 0, 0]]
 
 
 def test_hashes_spread_over_all_rows() -> None:
-    rows = hash_values(pa.array(np.arange(10_000)), num_hash_rows=100)
+    rows = look_up(pa.array(np.arange(10_000)), HashedVocabulary(100))
 
     counts = np.bincount(rows - FIRST_KNOWN_ROW, minlength=100)
     assert len(counts) == 100
