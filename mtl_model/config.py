@@ -31,7 +31,7 @@ from mtl_model.heads.config import HeadName as HeadName
 from mtl_model.heads.config import TaskConfig as TaskConfig
 from mtl_model.heads.config import check_dependencies
 from mtl_model.layers.config import FactorizationConfig
-from mtl_model.sharing.config import SharingConfig
+from mtl_model.sharing.config import SharingConfig, SingleTaskConfig, STEMConfig
 from mtl_model.strict_model import StrictModel as StrictModel
 from mtl_model.training.config import TrainingConfig as TrainingConfig
 from mtl_model.transfer.config import TransferConfig
@@ -111,6 +111,20 @@ class ModelConfig(StrictModel):
         if self.factorization and field.name in self.factored_fields:
             return self.factorization.num_factors + len(self.tasks)  # and a bias per task
         return field.embedding_dim or self.embedding_dim
+
+    def copies_of(self, field: EmbeddedField) -> tuple[str, ...]:
+        """Whose the embeddings of an id are, side by side: the tasks' by name, "" for that of them all."""
+        tasks = tuple(task.name for task in self.tasks)
+        if isinstance(self.sharing, SingleTaskConfig):
+            return tasks
+        if isinstance(self.sharing, STEMConfig) and field.name in self.sharing.task_fields:
+            return (*tasks, "")
+        return ("",)
+
+    @property
+    def pooled_fields(self) -> tuple[IdListField, ...]:
+        """The lists that are pooled into the sharing's inputs."""
+        return tuple(field for field in self.list_fields if field.name not in self.factored_fields)
 
     @property
     def target_slice(self) -> SliceConfig | None:

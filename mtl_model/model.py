@@ -22,7 +22,6 @@ from mtl_model.layers.factorization import Factorization, FactorSlot
 from mtl_model.layers.mlp import MLP
 from mtl_model.layers.pooled_lists import ListSlot, PooledList
 from mtl_model.sharing.aitm import AITM
-from mtl_model.sharing.config import SingleTaskConfig, STEMConfig
 from mtl_model.sharing.cross_stitch import CrossStitch
 from mtl_model.sharing.escm2 import ESCM2
 from mtl_model.sharing.esmm import ESMM
@@ -154,7 +153,8 @@ def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
     sparse = config.training.embedding_optimizer == "rowwise_adagrad"
     factored = {config.slot_of(name) for name in config.factored_fields}
     apart = factored | set(range(encoder.num_scalar_slots, len(encoder.slot_rows)))
-    embedding = FusedEmbedding(encoder.slot_rows, encoder.slot_dims, _slot_copies(config), sparse, apart)
+    copies = [len(config.copies_of(field)) for field in config.embedded_fields]
+    embedding = FusedEmbedding(encoder.slot_rows, encoder.slot_dims, copies, sparse, apart)
     factorization = _build_factorization(config, encoder)
     factors_dim = factorization.output_dim if factorization else 0
     lists = _build_lists(config, encoder, embedding.num_copies)
@@ -195,23 +195,11 @@ def _factor_slot(name: str, config: ModelConfig, encoder: Encoder) -> FactorSlot
 
 def _build_lists(config: ModelConfig, encoder: Encoder, num_copies: int) -> list[PooledList]:
     lists = []
-    for field in config.list_fields:
-        if field.name in config.factored_fields:
-            continue
+    for field in config.pooled_fields:
         slot = config.slot_of(field.name)
         of = ListSlot(slot, encoder.list_columns[field.name], encoder.slot_dims[slot], field.pooling)
         lists.append(PooledList(of, num_copies, config.dropout))
     return lists
-
-
-def _slot_copies(config: ModelConfig) -> list[int]:
-    """How many embeddings each id of a slot has: one, unless the sharing wants one per task, or one more."""
-    sharing, num_tasks = config.sharing, len(config.tasks)
-    if isinstance(sharing, SingleTaskConfig):
-        return [num_tasks] * len(config.embedded_fields)
-    if isinstance(sharing, STEMConfig):
-        return [num_tasks + 1 if field.name in sharing.task_fields else 1 for field in config.embedded_fields]
-    return [1] * len(config.embedded_fields)
 
 
 def _build_sharing(config: ModelConfig, input_dim: int) -> Sharing:

@@ -17,6 +17,8 @@ from mtl_model.sharing.sharing import Sharing
 class MMoE(Sharing):
     """Experts shared by all tasks, mixed by one softmax gate per task."""
 
+    task_free = ("experts",)
+
     def __init__(
         self,
         input_dim: int,

@@ -17,6 +17,8 @@ from mtl_model.sharing.sharing import Sharing
 class OMoE(Sharing):
     """Experts mixed by one softmax gate for all tasks."""
 
+    task_free = ("experts", "gate")
+
     def __init__(
         self,
         input_dim: int,

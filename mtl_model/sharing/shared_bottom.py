@@ -14,6 +14,8 @@ from mtl_model.sharing.sharing import Sharing
 class SharedBottom(Sharing):
     """One MLP that all tasks share."""
 
+    task_free = ("bottom",)
+
     def __init__(
         self, input_dim: int, hidden_dims: Sequence[int], tasks: Sequence[str], dropout: float
     ) -> None:

@@ -4,13 +4,18 @@ Shapes: B = batch, I = input dim, H = output dim.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 
 class Sharing(nn.Module):
-    """Maps inputs to hidden rows per task; a way of sharing that does more overrides the other methods."""
+    """Maps inputs to hidden rows per task; a way of sharing that does more overrides the other methods.
 
+    `task_free` names the parts whose weights are laid out without regard to the tasks and their order.
+    """
+
+    task_free: ClassVar[tuple[str, ...]] = ()
     output_dim: int
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:

@@ -19,6 +19,8 @@ from mtl_model.sharing.sharing import Sharing
 class TaskEmbedding(Sharing):
     """Tasks share all weights but their own embedding, which scales and shifts each layer."""
 
+    task_free = ("layers", "films")
+
     def __init__(
         self,
         input_dim: int,

@@ -11,25 +11,15 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from mtl_model.config import DataSpec, ModelDescription, TrainSpec, WarmStart
-from mtl_model.data.encode import Encoder
-from mtl_model.model import JointModel, build_model
-from mtl_model.model_folder import read_model, read_vocabularies, write_manifest, write_model
+from mtl_model.config import TrainSpec, WarmStart
+from mtl_model.model import JointModel
+from mtl_model.model_folder import read_model, write_manifest, write_model
 from mtl_model.training.process_group import join_process_group
 from mtl_model.training.train import train
 from mtl_model.transfer.warm_start import warm_start
+from tests.mtl_model.transfer.carry_over import build, describe
 
 MakeSpec = Callable[..., TrainSpec]
-
-
-def describe(spec: TrainSpec) -> tuple[Encoder, ModelDescription]:
-    data = DataSpec(**{name: getattr(spec, name) for name in DataSpec.model_fields})
-    description = ModelDescription(model=spec.model, data=data)
-    return Encoder(spec.model, data, read_vocabularies(spec.vocabularies)), description
-
-
-def build(spec: TrainSpec) -> JointModel:
-    return build_model(spec.model, describe(spec)[0])
 
 
 @pytest.fixture
