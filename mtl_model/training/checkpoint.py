@@ -33,7 +33,10 @@ class TrainingState(NamedTuple):
 
 
 def save_checkpoint(folder: Path, step: int, state: TrainingState, spec_digest: str) -> None:
-    """Writes the state after `step` steps, then removes all but the one before it."""
+    """Writes the state after `step` steps, then removes all of this training but the one before it.
+
+    Those of other specs stay: their trainings may be gone back to.
+    """
     partial = folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -46,10 +49,11 @@ def save_checkpoint(folder: Path, step: int, state: TrainingState, spec_digest: 
         numbers["epoch_values"] = state.early_stopping.values
     (partial / "state.json").write_text(json.dumps(numbers))
     write_manifest(partial)
-    whole = folder / f"step-{step:08d}"
+    of_spec = spec_digest[:8]
+    whole = folder / f"step-{step:08d}-{of_spec}"
     shutil.rmtree(whole, ignore_errors=True)  # a damaged one, which has been passed over
     partial.rename(whole)
-    for path in sorted(folder.glob("step-*"), reverse=True)[KEPT_CHECKPOINTS:]:
+    for path in sorted(folder.glob(f"step-*-{of_spec}"), reverse=True)[KEPT_CHECKPOINTS:]:
         shutil.rmtree(path)
 
 

@@ -55,7 +55,10 @@ def save_steps(folder: Path, *spec_digests: str) -> tuple[nn.Linear, optim.AdamW
 def test_the_newest_checkpoint_stays_and_the_one_before_it(tmp_path: Path) -> None:
     save_steps(tmp_path, "digest", "digest", "digest")
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000002-digest",
+        "step-00000003-digest",
+    ]
 
 
 def damage(folder: Path, how: str) -> None:
@@ -77,10 +80,10 @@ def damage(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("torn", r"step-00000002 .* changed \['model.safetensors'\]"),
-        ("torn manifest", r"step-00000002 has a manifest.json that is not JSON"),
-        ("tampered with", r"step-00000002 .* changed \['model.safetensors'\]"),
-        ("pickle", r"step-00000002 holds pickles, which run code when loaded: \['optimizer.pt'\]"),
+        ("torn", r"step-00000002-digest .* changed \['model.safetensors'\]"),
+        ("torn manifest", r"step-00000002-digest has a manifest.json that is not JSON"),
+        ("tampered with", r"step-00000002-digest .* changed \['model.safetensors'\]"),
+        ("pickle", r"step-00000002-digest holds pickles, which run code when loaded: \['optimizer.pt'\]"),
         ("half written", ""),
     ],
 )
@@ -88,7 +91,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str, said: str
 ) -> None:
     _, _, saved = save_steps(tmp_path, "digest", "digest")
-    damage(tmp_path / "step-00000002", how)
+    damage(tmp_path / "step-00000002-digest", how)
     model, optimizer = make(seed=2)
 
     done = load_checkpoint(tmp_path, TrainingState(model, optimizer, Balancer(2)), "digest")
@@ -100,7 +103,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
 
 def test_the_step_of_a_damaged_checkpoint_is_saved_again(tmp_path: Path) -> None:
     model, optimizer, saved = save_steps(tmp_path, "digest", "digest")
-    damage(tmp_path / "step-00000002", "torn")
+    damage(tmp_path / "step-00000002-digest", "torn")
 
     save_checkpoint(tmp_path, 2, TrainingState(model, optimizer, Balancer(2)), "digest")
 
@@ -114,3 +117,23 @@ def test_a_checkpoint_of_another_spec_is_passed_over(tmp_path: Path) -> None:
 
     assert load_checkpoint(tmp_path, TrainingState(model, optimizer, Balancer(2)), "digest") == 0
     assert torch.equal(model.weight, before)
+
+
+def test_checkpoints_of_another_spec_do_not_push_out_those_of_a_new_training(tmp_path: Path) -> None:
+    save_steps(tmp_path, "other", "other", "other")
+    model, optimizer, saved = save_steps(tmp_path, "digest")
+
+    restored, restored_optimizer = make(seed=2)
+    done = load_checkpoint(tmp_path, TrainingState(restored, restored_optimizer, Balancer(2)), "digest")
+
+    assert done == 1
+    assert torch.equal(restored.weight, saved[0])
+    assert load_checkpoint(tmp_path, TrainingState(model, optimizer, Balancer(2)), "other") == 3
+
+
+def test_a_step_that_another_spec_has_saved_too_replaces_nothing(tmp_path: Path) -> None:
+    save_steps(tmp_path, "other")
+    model, optimizer, _ = save_steps(tmp_path, "digest")
+
+    for digest in ("other", "digest"):
+        assert load_checkpoint(tmp_path, TrainingState(model, optimizer, Balancer(2)), digest) == 1

@@ -247,7 +247,7 @@ def test_a_broken_off_training_goes_on_and_ends_with_the_same_weights(
     run_alone(broken)
 
     newest = max(path.name for path in checkpoints)
-    assert newest == "step-00000020"  # in the middle of the third epoch
+    assert newest.startswith("step-00000020-")  # in the middle of the third epoch
     assert same(weights(whole), weights(broken))
     steps = [line["step"] for line in read_history(broken)]
     assert steps == sorted(set(steps))
