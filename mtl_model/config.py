@@ -206,6 +206,11 @@ class TrainSpec(DataSpec):
     output_dir: Path
     warm_start: WarmStart | None = None
 
+    @property
+    def carries_on(self) -> bool:
+        """Goes on from an earlier night's model with what has come in since, which may be little."""
+        return self.warm_start is not None and self.warm_start.weights == "judged"
+
     @model_validator(mode="after")
     def check_rules(self) -> Self:
         if not (self.train_files or (self.warm_start and self.final_files)):

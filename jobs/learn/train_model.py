@@ -29,7 +29,15 @@ from jobs.learn.tables import MODEL_RUNS
 from jobs.learn.training_days import TrainingDays, plan_days
 from jobs.logs.tables import ITEMS
 from jobs.stage import RowCounts, Run, stage_main
-from mtl_model.config import DataSpec, ModelConfig, ModelDescription, NumericStatistics, TrainSpec, WarmStart
+from mtl_model.config import (
+    DataSpec,
+    ModelConfig,
+    ModelDescription,
+    NumericStatistics,
+    StrictModel,
+    TrainSpec,
+    WarmStart,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +105,15 @@ def find_earlier_model(run: Run, lake: Lake) -> EarlierModel | None:
     return EarlierModel(version, folder, plan_days(replace(run, date=row["ds"])), data)
 
 
+def carry_on(model: ModelConfig) -> ModelConfig:
+    """One pass at the final learning rate; what was frozen for the first epochs has thawed by then."""
+    last_rate = {"learning_rate": model.training.final_learning_rate, "warmup_steps": 0, "epochs": 1}
+    changes: dict[str, StrictModel] = {"training": model.training.model_copy(update=last_rate)}
+    if model.transfer.freeze and model.transfer.freeze.epochs:
+        changes["transfer"] = model.transfer.model_copy(update={"freeze": None})
+    return model.model_copy(update=changes)
+
+
 def make_spec(
     run: Run, lake: Lake, days: TrainingDays, folder: Path, earlier: EarlierModel | None = None
 ) -> TrainSpec:
@@ -115,8 +132,7 @@ def make_spec(
     if earlier:
         train = _day_after(earlier.days.train[1]), days.train[1]
         closed_from = earlier.days.campaigns_held_out_from
-        last_rate = {"learning_rate": model.training.final_learning_rate, "warmup_steps": 0, "epochs": 1}
-        model = model.model_copy(update={"training": model.training.model_copy(update=last_rate)})
+        model = carry_on(model)
     train_files = example_files(run, lake, train, (closed_from, _day_before(held_out)), days.train_folds)
     if not (train_files or earlier):
         raise ValueError(f"examples has no rows for {train[0]} to {train[1]}: run build_examples first")

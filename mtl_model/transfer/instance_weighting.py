@@ -53,11 +53,7 @@ class DomainClassifier:
         self.num_source = self.num_target = 0
 
     def fit(self, batches: Iterable[Batch], learning_rate: float) -> None:
-        """Adagrad on the log loss of each batch.
-
-        Raises:
-            ValueError: if all rows are of one domain.
-        """
+        """Adagrad on the log loss of each batch."""
         optimizer = torch.optim.Adagrad([self.of_ids, self.of_numbers, self.bias], lr=learning_rate)
         without_checks = torch.sparse.check_sparse_tensor_invariants
         with without_checks(enable=False):  # type: ignore[no-untyped-call]  # torch has no types for it
@@ -70,12 +66,27 @@ class DomainClassifier:
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
-        if not (self.num_source and self.num_target):
-            raise ValueError(
-                f"transfer.instance_weighting needs rows of both domains, found {self.num_source} source and "
-                f"{self.num_target} target rows: look at the bounds of the slice transfer.target"
-            )
         logger.info("domain classifier: %d source and %d target rows", self.num_source, self.num_target)
+
+    @property
+    def knows_both_domains(self) -> bool:
+        return self.num_source > 0 and self.num_target > 0
+
+    def check_domains(self, *, may_lack_one: bool) -> None:
+        """Warns where all rows that it was fitted on are of one domain: then every row weighs 1.
+
+        Raises:
+            ValueError: if that may not be.
+        """
+        if self.knows_both_domains:
+            return
+        found = (
+            f"transfer.instance_weighting needs rows of both domains, found {self.num_source} source and "
+            f"{self.num_target} target rows"
+        )
+        if not may_lack_one:
+            raise ValueError(f"{found}: look at the bounds of the slice transfer.target")
+        logger.warning("%s among those that are new: each weighs 1", found)
 
     def logits(self, batch: Batch) -> Tensor:
         """log(P(target | x) / P(source | x)) of each row, (B,)."""
@@ -86,7 +97,9 @@ class DomainClassifier:
 
     @torch.no_grad()
     def weigh(self, batch: Batch) -> Batch:
-        """Sets the rows' weights."""
+        """Sets the rows' weights; with one domain alone they stay as they are, 1."""
+        if not self.knows_both_domains:
+            return batch
         ratios = self.logits(batch).exp() * (self.num_source / self.num_target)
         weights = torch.where(batch.is_target, torch.ones_like(ratios), ratios.clamp(max=self.max_weight))
         return batch._replace(weights=weights)

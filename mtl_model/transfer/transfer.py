@@ -43,6 +43,7 @@ class Transfer:
                 read_pass(passes[0], spec, encoder, reader, all_rows) for _ in range(weighting.passes)
             )
             self.domain_classifier.fit(chain.from_iterable(readings), weighting.learning_rate)
+            self.domain_classifier.check_domains(may_lack_one=spec.carries_on)
 
     def weigh(self, batch: Batch) -> Batch:
         return self.domain_classifier.weigh(batch) if self.domain_classifier else batch

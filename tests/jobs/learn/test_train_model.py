@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,10 +15,10 @@ from jobs.examples.campaigns import finish_campaigns
 from jobs.examples.tables import campaign_examples, examples
 from jobs.lake.lake import Lake
 from jobs.learn.tables import MODEL_RUNS
-from jobs.learn.train_model import example_files, find_earlier_model, make_spec, models_folder
+from jobs.learn.train_model import carry_on, example_files, find_earlier_model, make_spec, models_folder
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
-from mtl_model.config import DataSpec, ModelDescription, NumericStatistics, TrainSpec, WarmStart
+from mtl_model.config import DataSpec, ModelConfig, ModelDescription, NumericStatistics, TrainSpec, WarmStart
 
 DAY = date(2017, 12, 2)
 
@@ -145,6 +146,25 @@ def test_a_model_is_carried_on_with_what_has_closed_since_and_is_judged_on_what_
     assert spec.numeric_statistics == found.data.numeric_statistics
     training = spec.model.training
     assert (training.epochs, training.learning_rate) == (1, training.final_learning_rate)
+
+
+@pytest.mark.parametrize(("epochs", "stays"), [(1, False), (None, True)])
+def test_a_model_that_is_carried_on_has_thawed_but_for_what_is_frozen_for_good(
+    run: Run, epochs: int | None, stays: bool
+) -> None:
+    slices = ({"name": "new", "column": "user_item_line_count", "at_least": 1.0},)
+    transfer = {
+        "target": "new",
+        "instance_weighting": {},
+        "freeze": {"parts": ["embedding"], "epochs": epochs},
+    }
+    content = run.scenario.model.model_dump(mode="json") | {"slices": slices, "transfer": transfer}
+    model = ModelConfig.model_validate_json(json.dumps(content))
+
+    carried_on = carry_on(model)
+
+    assert carried_on.transfer.freeze == (model.transfer.freeze if stays else None)
+    assert carried_on.transfer.instance_weighting == model.transfer.instance_weighting is not None
 
 
 def test_a_model_that_is_gone_or_has_other_labels_is_not_carried_on(

@@ -74,5 +74,8 @@ def test_weights_are_clipped_and_one_domain_alone_is_an_error(make_spec: MakeSpe
     classifier.fit([rows, rows.take(slice(0))] * 50, learning_rate=0.3)
 
     assert classifier.weigh(rows).weights.max().item() == pytest.approx(1.2)
-    with pytest.raises(ValueError, match="found 0 source and"):
-        set_up(make_spec, 1.2, excluded=())[1].fit([rows.take(rows.is_target)], learning_rate=0.3)
+    classifier.check_domains(may_lack_one=False)
+    of_target = set_up(make_spec, 1.2, excluded=())[1]
+    of_target.fit([rows.take(rows.is_target)], learning_rate=0.3)
+    with pytest.raises(ValueError, match=r"found 0 source and [1-9]\d* target rows: look at the bounds"):
+        of_target.check_domains(may_lack_one=False)

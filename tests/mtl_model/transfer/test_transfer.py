@@ -1,6 +1,7 @@
 """What `model.transfer` does inside a training."""
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -11,10 +12,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from mtl_model.config import TrainSpec
+from mtl_model.config import TrainSpec, WarmStart
 from mtl_model.data.encode import Batch
 from mtl_model.training.process_group import join_process_group
-from mtl_model.training.train import Trainer
+from mtl_model.training.train import Trainer, train
 
 MakeSpec = Callable[..., TrainSpec]
 TARGET = {"name": "dear", "column": "price", "at_least": 5.0}
@@ -97,15 +98,44 @@ def test_the_distance_of_the_domains_is_part_of_the_loss(
     assert penalty == pytest.approx(2 * halved)
 
 
-def test_a_batch_of_one_domain_has_no_distance(make_spec: MakeSpec) -> None:
-    transfer = {"target": "dear", "alignment": {"name": "mmd", "weight": 2.0}}
-    spec = with_transfer(make_spec, transfer, {})
+def write_source_alone(spec: TrainSpec) -> None:
+    """No training row is of the target domain any more."""
     for path in spec.train_files:
         table = pq.read_table(path)
         position = table.column_names.index("price")
         pq.write_table(table.set_column(position, "price", pa.array([1.0] * len(table))), path)
 
+
+def test_a_batch_of_one_domain_has_no_distance(make_spec: MakeSpec) -> None:
+    transfer = {"target": "dear", "alignment": {"name": "mmd", "weight": 2.0}}
+    spec = with_transfer(make_spec, transfer, {})
+    write_source_alone(spec)
+
     assert losses_of(spec)[2] == 0.0
+
+
+@pytest.mark.parametrize(("weights", "carries_on"), [("judged", True), ("model", False)])
+def test_only_a_night_that_carries_on_may_bring_no_target_rows(
+    make_spec: MakeSpec, caplog: pytest.LogCaptureFixture, weights: str, carries_on: bool
+) -> None:
+    spec = with_transfer(make_spec, {"target": "dear", "instance_weighting": {}}, {})
+    with join_process_group() as group:
+        train(spec, group)
+    write_source_alone(spec)
+    start = {"model_dir": spec.output_dir, "weights": weights}
+    second = spec.model_copy(
+        update={"warm_start": WarmStart.model_validate(start), "output_dir": spec.output_dir.with_name("2")}
+    )
+
+    if carries_on:
+        batch, _, _ = losses_of(second)
+        assert set(batch.weights.tolist()) == {1.0}
+        assert re.search(
+            r"both domains, found \d+ source and 0 target rows among those that are", caplog.text
+        )
+    else:
+        with pytest.raises(ValueError, match="and 0 target rows: look at the bounds"):
+            losses_of(second)
 
 
 @pytest.mark.parametrize(
