@@ -151,7 +151,7 @@ class ModelConfig(StrictModel):
         check_lists(self.list_fields, (*self.id_fields, *self.hashed_fields), self.embedding_dim)
         check_factors(self.factored_fields, self.embedded_fields, self.list_fields)
         check_dependencies(self.tasks)
-        self.training.check_tasks(task.name for task in self.tasks)
+        self.training.check_tasks({task.name: task.head for task in self.tasks})
         self.transfer.check_names([part.name for part in self.slices], self.columns)
         if self.sharing.is_funnel and not self.parents:
             raise ValueError(f"sharing {self.sharing.name} needs tasks joined by depends_on, found none")

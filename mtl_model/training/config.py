@@ -1,6 +1,6 @@
 """The typed `training` part of a scenario."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -11,6 +11,25 @@ ReaderName = Literal["arrow", "petastorm"]
 EmbeddingOptimizer = Literal["adamw", "rowwise_adagrad"]
 Precision = Literal["fp32", "bf16"]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+StoppingMetric = Literal[
+    "auc",
+    "gauc",
+    "pr_auc",
+    "log_loss",
+    "normalised_gini",
+    "accuracy",
+    "mean_absolute_error",
+    "root_mean_squared_error",
+]
+ERRORS: tuple[StoppingMetric, ...] = ("mean_absolute_error", "root_mean_squared_error")
+STOPPING_METRICS: dict[str, tuple[StoppingMetric, ...]] = {  # by head
+    "binary": ("auc", "gauc", "pr_auc", "log_loss"),
+    "multilabel": ("auc", "log_loss"),
+    "multiclass": ("accuracy", "log_loss"),
+    "zero_inflated_lognormal": ("normalised_gini", *ERRORS),
+    "regression": ERRORS,
+    "ordinal": ERRORS,
+}
 
 
 class EarlyStoppingConfig(StrictModel):
@@ -20,16 +39,7 @@ class EarlyStoppingConfig(StrictModel):
     """
 
     task: str
-    metric: Literal[
-        "auc",
-        "gauc",
-        "pr_auc",
-        "log_loss",
-        "normalised_gini",
-        "accuracy",
-        "mean_absolute_error",
-        "root_mean_squared_error",
-    ]
+    metric: StoppingMetric
     patience: PositiveInt
 
 
@@ -90,9 +100,18 @@ class TrainingConfig(StrictModel):
             )
         return self
 
-    def check_tasks(self, tasks: Iterable[str]) -> None:
-        tasks = list(tasks)
-        if self.early_stopping and self.early_stopping.task not in tasks:
+    def check_tasks(self, heads: Mapping[str, str]) -> None:
+        """Raises ValueError where early stopping judges by what is not there; `heads` by task."""
+        stopping = self.early_stopping
+        if stopping is None:
+            return
+        if stopping.task not in heads:
             raise ValueError(
-                f"early_stopping judges by {self.early_stopping.task!r}, which is none of the tasks {tasks}"
+                f"early_stopping judges by {stopping.task!r}, which is none of the tasks {list(heads)}"
+            )
+        head = heads[stopping.task]
+        if stopping.metric not in STOPPING_METRICS[head]:
+            raise ValueError(
+                f"early_stopping judges task {stopping.task} by {stopping.metric}, which its head, {head}, "
+                f"does not have: choose one of {list(STOPPING_METRICS[head])}"
             )

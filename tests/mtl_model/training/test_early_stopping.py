@@ -1,8 +1,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,8 @@ from torch import nn
 
 from mtl_model.config import TrainSpec
 from mtl_model.evaluation.evaluate import evaluate
-from mtl_model.training.config import EarlyStoppingConfig
+from mtl_model.evaluation.task_metrics import TASK_METRICS
+from mtl_model.training.config import STOPPING_METRICS, EarlyStoppingConfig, StoppingMetric
 from mtl_model.training.early_stopping import EarlyStopping
 from mtl_model.training.process_group import join_process_group
 from mtl_model.training.train import train
@@ -97,8 +99,37 @@ def test_a_task_that_is_not_there_is_refused(make_spec: MakeSpec) -> None:
         make_spec(early_stopping=STOPPING | {"task": "cart"})
 
 
-def test_a_metric_that_is_not_defined_is_an_error(make_spec: MakeSpec) -> None:
-    stopping = STOPPING | {"metric": "normalised_gini"}
+def test_a_metric_that_the_tasks_head_does_not_have_is_refused(make_spec: MakeSpec) -> None:
+    message = (
+        "task purchase by normalised_gini, which its head, binary, does not have: choose one of "
+        r"\['auc', 'gauc', 'pr_auc', 'log_loss'\]"
+    )
 
-    with pytest.raises(ValueError, match="normalised_gini of task purchase is not defined"):
-        run_alone(make_spec(num_rows=300, early_stopping=stopping))
+    with pytest.raises(ValidationError, match=message):
+        make_spec(early_stopping=STOPPING | {"metric": "normalised_gini"})
+
+
+@pytest.mark.parametrize("head", TASK_METRICS)
+def test_a_head_may_be_judged_by_each_metric_that_is_measured_of_it(head: str) -> None:
+    labels, ones = np.array([0.0, 1.0, 0.0, 1.0]), np.ones(4)
+    predictions = np.array([0.2, 0.7, 0.6, 0.4])
+    if head == "multilabel":
+        labels, predictions = labels[:, None], predictions[:, None]
+    if head == "multiclass":
+        predictions = np.stack([1 - predictions, predictions], axis=1)
+
+    measured = TASK_METRICS[head](labels, predictions, ones, np.zeros(4, dtype=np.int64), ["one label"])
+
+    numbers = {name for name, value in measured.items() if isinstance(value, float)}
+    assert set(STOPPING_METRICS[head]) == numbers & set(get_args(StoppingMetric))
+
+
+def test_a_metric_that_is_not_defined_is_an_error(make_spec: MakeSpec) -> None:
+    spec = make_spec(num_rows=300, early_stopping=STOPPING)
+    for path in spec.validation_files:
+        table = pq.read_table(path)
+        position = table.column_names.index("label_purchase")
+        pq.write_table(table.set_column(position, "label_purchase", pa.array([0] * len(table))), path)
+
+    with pytest.raises(ValueError, match="auc of task purchase is not defined"):
+        run_alone(spec)
