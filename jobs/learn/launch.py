@@ -1,6 +1,9 @@
 """Starts the training processes by torchrun and waits for them."""
 
+import logging
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,13 +12,48 @@ from pathlib import Path
 
 from jobs.stage import Run
 
+logger = logging.getLogger(__name__)
+
 
 def launch_training(run: Run, spec_file: Path) -> None:
-    arguments = run.runtime.torchrun_arguments or ("--standalone",)
-    processes = str(run.scenario.model.training.num_processes)
-    command = [sys.executable, "-m", "torch.distributed.run", *arguments, "--nproc-per-node", processes,
-               "-m", "mtl_model.training.train", "--spec", str(spec_file)]  # fmt: skip
+    """Starts this node's share of `training.num_processes`; with several nodes torchrun waits for the others.
+
+    Raises:
+        ValueError: if the nodes cannot have equal shares.
+    """
+    arguments = run.runtime.torchrun_arguments
+    command = torchrun_command(arguments, run.scenario.model.training.num_processes, spec_file)
+    if count_nodes(arguments) > 1:
+        said = shlex.join(command)
+        logger.info("start this on every other node, too, with its own --node-rank if one is given: %s", said)
     run_to_its_end(command, {**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def torchrun_command(arguments: Sequence[str], num_processes: int, spec_file: Path) -> list[str]:
+    num_nodes = count_nodes(arguments)
+    if num_processes % num_nodes:
+        raise ValueError(
+            f"model.training.num_processes ({num_processes}) must be a multiple of --nnodes ({num_nodes}) in "
+            "torchrun_arguments: each node starts an equal share of them"
+        )
+    return [sys.executable, "-m", "torch.distributed.run", *(arguments or ("--standalone",)),
+            "--nproc-per-node", str(num_processes // num_nodes),
+            "-m", "mtl_model.training.train", "--spec", str(spec_file)]  # fmt: skip
+
+
+def count_nodes(arguments: Sequence[str]) -> int:
+    """What torchrun's arguments say of --nnodes, which has a default of 1.
+
+    Raises:
+        ValueError: if it is not one number.
+    """
+    found = re.findall(r"--nnodes[= ](\S+)", " ".join(arguments)) or ["1"]
+    if not re.fullmatch(r"[1-9]\d*", found[-1]):
+        raise ValueError(
+            f"--nnodes in torchrun_arguments must be a number, got {found[-1]!r}: the nodes share the "
+            "processes evenly"
+        )
+    return int(found[-1])
 
 
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str]) -> None:

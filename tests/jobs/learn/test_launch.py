@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.learn.launch import run_to_its_end
+from jobs.learn.launch import run_to_its_end, torchrun_command
 
 PARENT = """
 import os, sys
@@ -46,3 +46,35 @@ def test_a_termination_of_the_command_ends_the_training_processes_too(tmp_path: 
 def test_a_failure_names_the_command() -> None:
     with pytest.raises(subprocess.CalledProcessError, match=r"raise SystemExit\(3\).* exit status 3"):
         run_to_its_end([sys.executable, "-c", "raise SystemExit(3)"], {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "per_node"),
+    [
+        ((), "4"),
+        (("--nnodes", "2", "--rdzv-backend", "c10d"), "2"),
+        (("--nnodes=4", "--node-rank=0"), "1"),
+        (("--nnodes 2 --node-rank 1",), "2"),
+    ],
+)
+def test_each_node_starts_its_share_of_the_processes(arguments: tuple[str, ...], per_node: str) -> None:
+    command = torchrun_command(arguments, 4, Path("spec.json"))
+
+    assert command[command.index("--nproc-per-node") + 1] == per_node
+    assert command[3:4] == list(arguments[:1] or ["--standalone"])
+
+
+@pytest.mark.parametrize(
+    ("num_nodes", "message"),
+    [
+        (
+            "3",
+            r"model.training.num_processes \(4\) must be a multiple of --nnodes \(3\) in torchrun_arguments",
+        ),
+        ("1:2", "--nnodes in torchrun_arguments must be a number, got '1:2'"),
+        ("0", "--nnodes in torchrun_arguments must be a number, got '0'"),
+    ],
+)
+def test_nodes_that_cannot_have_equal_shares_are_refused(num_nodes: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        torchrun_command(("--nnodes", num_nodes), 4, Path("spec.json"))
