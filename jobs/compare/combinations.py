@@ -29,6 +29,15 @@ _SETTINGS: Mapping[str, Any] = {
     "counterfactual_weight": 0.1,
     "calibrator_weight": 0.1,
 }
+# By head, what early stopping can watch: first what a comparison judges by.
+_STOPPING_METRICS: Mapping[str, Sequence[str]] = {
+    "binary": ("auc", "gauc", "pr_auc", "log_loss"),
+    "multilabel": ("auc", "log_loss"),
+    "zero_inflated_lognormal": ("normalised_gini", "mean_absolute_error", "root_mean_squared_error"),
+    "regression": ("root_mean_squared_error", "mean_absolute_error"),
+    "ordinal": ("root_mean_squared_error", "mean_absolute_error"),
+    "multiclass": ("log_loss", "accuracy"),
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ def model_of(model: ModelConfig, combination: Combination) -> ModelConfig:
     """The scenario's model, changed to be the combination's.
 
     A twin has its task alone; one that depends on others has them, too, since negatives are corrected through
-    them, but shares nothing with them.
+    them, but shares nothing with them. Where the joint model stops early, so does the twin, on its own task.
 
     Raises:
         ValueError: if the combination does not fit the tasks.
@@ -115,9 +124,7 @@ def model_of(model: ModelConfig, combination: Combination) -> ModelConfig:
         names = _with_parents(model, combination.twin_of)
         own = [task for task in content["tasks"] if task["name"] in names]
         content["tasks"] = [task | {"detached": False} for task in own]
-        stopping = model.training.early_stopping
-        if stopping and stopping.task not in names:
-            content["training"]["early_stopping"] = None
+        content["training"]["early_stopping"] = _stop_on(model, combination.twin_of)
     try:
         return ModelConfig.model_validate(content)
     except ValidationError as error:
@@ -131,6 +138,16 @@ def _with_parents(model: ModelConfig, name: str) -> set[str]:
     while parents := {model.parents[task] for task in names if task in model.parents} - names:
         names |= parents
     return names
+
+
+def _stop_on(model: ModelConfig, name: str) -> dict[str, Any] | None:
+    """The scenario's early stopping moved to another task, by the same metric if the task's head has it."""
+    stopping = model.training.early_stopping
+    if stopping is None:
+        return None
+    metrics = _STOPPING_METRICS[next(task.head for task in model.tasks if task.name == name)]
+    metric = stopping.metric if stopping.metric in metrics else metrics[0]
+    return stopping.model_dump() | {"task": name, "metric": metric}
 
 
 def _rates(model: ModelConfig, multiple: float) -> dict[str, float]:

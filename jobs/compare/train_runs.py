@@ -20,7 +20,7 @@ from jobs.learn.launch import launch_training
 from jobs.learn.train_model import make_spec
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
-from mtl_model.config import TrainSpec
+from mtl_model.config import ModelConfig, TrainSpec
 from mtl_model.evaluation.user_influence import NUM_GROUPS
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def hold_comparison(run: Run) -> Iterator[None]:
 
 def plan_run(folder: Path, base: TrainSpec, combination: Combination) -> PlannedRun:
     """Its folder has a name of its own for every change of settings, examples or version of the project."""
-    model = model_of(base.model, combination)
+    model = _without_blind_stopping(model_of(base.model, combination), base)
     multilabel = {task.name for task in model.tasks if task.head == "multilabel"}
     changes = {
         "model": model,
@@ -118,6 +118,19 @@ def plan_run(folder: Path, base: TrainSpec, combination: Combination) -> Planned
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     run_folder = folder / f"{combination.name}-{digest}"
     return PlannedRun(combination, run_folder, spec.model_copy(update={"output_dir": run_folder / "model"}))
+
+
+def _without_blind_stopping(model: ModelConfig, base: TrainSpec) -> ModelConfig:
+    """Trains all epochs where no row judges the task that would stop it; a comparison leaves that one out."""
+    stopping = model.training.early_stopping
+    if stopping is None:
+        return model
+    label = next(task.label for task in model.tasks if task.name == stopping.task)
+    columns = (pq.read_table(path, columns=[label]).column(label) for path in base.validation_files)
+    if any(column.null_count < len(column) for column in columns):
+        return model
+    training = model.training.model_copy(update={"early_stopping": None})
+    return model.model_copy(update={"training": training})
 
 
 def _estimate_seconds(run: Run, runs: Sequence[PlannedRun], example_count: int) -> float | None:

@@ -1,12 +1,17 @@
 from dataclasses import replace
+from typing import get_args
 
+import numpy as np
 import pytest
 
 from jobs.compare.combinations import Combination, Tuning, list_combinations, model_of
 from jobs.config import load_scenario
 from mtl_model.balancing.build_balancer import BALANCERS
-from mtl_model.config import ModelConfig
+from mtl_model.config import HeadName, ModelConfig
+from mtl_model.evaluation.task_metrics import TASK_METRICS
+from mtl_model.heads.config import CLASS_HEADS
 from mtl_model.model import SHARING
+from mtl_model.training.config import EarlyStoppingConfig
 
 MODEL = load_scenario("grocery").model
 BINARY = {"head": "binary", "loss_weight": 1.0}
@@ -110,6 +115,64 @@ def test_a_twin_shares_with_no_task_but_keeps_those_that_correct_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("task", "metric", "twins"),
+    [
+        pytest.param("purchase", "gauc", "gauc", id="the scenario's metric"),
+        pytest.param("spend", "gauc", "normalised_gini", id="no metric of the head"),
+        pytest.param("category_interest", "gauc", "auc", id="not of several labels"),
+        pytest.param("purchase", "log_loss", "log_loss", id="a loss"),
+    ],
+)
+def test_a_twin_stops_early_on_its_own_task(task: str, metric: str, twins: str) -> None:
+    model = _with_stopping(MODEL, "purchase", metric)
+
+    twin = model_of(model, Combination("single_task", "fixed", 1, twin_of=task))
+    joint = model_of(model, Combination("mmoe", "fixed", 1))
+
+    stopping = twin.training.early_stopping
+    assert stopping == EarlyStoppingConfig.model_validate({"task": task, "metric": twins, "patience": 2})
+    assert joint.training.early_stopping == model.training.early_stopping
+
+
+def test_a_twin_of_a_funnel_does_not_stop_on_the_task_before_it() -> None:
+    model = _with_stopping(FUNNEL, "click", "auc")
+
+    pay = model_of(model, Combination("single_task", "fixed", 1, twin_of="pay"))
+
+    assert pay.training.early_stopping
+    assert pay.training.early_stopping.task == "pay"
+
+
+def test_a_twin_trains_all_epochs_where_the_joint_model_does() -> None:
+    twin = model_of(MODEL, Combination("single_task", "fixed", 1, twin_of="spend"))
+
+    assert MODEL.training.early_stopping is twin.training.early_stopping is None
+
+
+@pytest.mark.parametrize("head", get_args(HeadName))
+def test_a_twin_of_any_head_stops_on_a_metric_that_its_head_has(head: HeadName) -> None:
+    classes = 2 if head in CLASS_HEADS else None
+    rate = {"name": "rate", "label": "label_rate", "head": head, "loss_weight": 1.0, "num_classes": classes}
+    tasks = [FUNNEL.tasks[0].model_dump(), rate]
+    model = ModelConfig.model_validate(FUNNEL.model_dump() | {"tasks": tasks})
+    labels = np.array([[0.0, 1.0], [1.0, 0.0]] if head == "multilabel" else [0.0, 1.0])
+    predictions = np.eye(2) if head == "multiclass" else labels
+    names = ["a", "b"] if head == "multilabel" else []
+    measured = TASK_METRICS[head](labels, predictions, np.ones(2), np.zeros(2, dtype=np.int64), names)
+
+    for metric in get_args(EarlyStoppingConfig.model_fields["metric"].annotation):
+        stopping = EarlyStoppingConfig(task="click", metric=metric, patience=2)
+        training = model.training.model_copy(update={"early_stopping": stopping})
+        twin = model_of(
+            model.model_copy(update={"training": training}),
+            Combination("single_task", "fixed", 1, twin_of="rate"),
+        )
+        assert twin.training.early_stopping
+        assert twin.training.early_stopping.metric in measured
+        assert (twin.training.early_stopping.metric == metric) == (metric in measured)
+
+
+@pytest.mark.parametrize(
     ("sharing", "balancing", "message"),
     [
         pytest.param("mmo", "fixed", "no way of sharing 'mmo': .*mmoe", id="sharing"),
@@ -123,3 +186,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         list_combinations(MODEL, [sharing], [balancing], num_seeds=1)
+
+
+def _with_stopping(model: ModelConfig, task: str, metric: str) -> ModelConfig:
+    content = model.model_dump()
+    content["training"]["early_stopping"] = {"task": task, "metric": metric, "patience": 2}
+    return ModelConfig.model_validate(content)

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,6 +14,7 @@ from jobs.exit_codes import RunHeldError
 from jobs.stage import Run
 from mtl_model.config import TrainSpec
 from mtl_model.evaluation.evaluate import evaluate
+from mtl_model.training.config import EarlyStoppingConfig
 
 
 def plan(run: Run, base_spec: TrainSpec, *combinations: Combination) -> Plan:
@@ -100,6 +102,27 @@ def test_every_combination_has_a_spec_of_the_same_examples(run: Run, base_spec: 
     twin = next(one for one in planned if one.combination.twin_of == "purchase")
     assert [task.name for task in twin.spec.model.tasks] == ["purchase"]
     assert twin.spec.label_names == {}
+
+
+@pytest.mark.parametrize("is_judged", [True, False])
+def test_a_twin_stops_early_only_where_rows_judge_its_task(
+    base_spec: TrainSpec, tmp_path: Path, is_judged: bool
+) -> None:
+    stopping = EarlyStoppingConfig(task="purchase", metric="auc", patience=1)
+    training = base_spec.model.training.model_copy(update={"early_stopping": stopping})
+    rows = pq.read_table(base_spec.validation_files[0])
+    if not is_judged:
+        position = rows.column_names.index("label_coupon")
+        nulls = pa.nulls(rows.num_rows, rows.schema.field(position).type)
+        rows = rows.set_column(position, "label_coupon", nulls)
+    pq.write_table(rows, tmp_path / "judging.parquet")
+    model = base_spec.model.model_copy(update={"training": training})
+    changes = {"model": model, "validation_files": (tmp_path / "judging.parquet",)}
+    spec = base_spec.model_copy(update=changes)
+
+    twin = plan_run(tmp_path, spec, Combination("single_task", "fixed", 1, twin_of="coupon"))
+
+    assert (twin.spec.model.training.early_stopping is not None) == is_judged
 
 
 def test_two_comparisons_of_a_date_do_not_run_at_once(run: Run) -> None:
