@@ -85,7 +85,8 @@ def _writes(run: Run, stage: str) -> list[str]:
         return ["model_runs", f"models/{run.scenario.name}/"]
     if stage == "evaluate":
         twins = ["twin_gains"] if run.scenario.learn.has_twins_on(run.date) else []
-        return ["task_metrics", "field_importance", "field_attributions", *twins, "model_runs"]
+        explained = ["field_importance", "field_attributions", *twins, "diagnostics"]
+        return ["task_metrics", "model_runs", *explained]
     if stage == "report":
         return [f"reports/{run.scenario.name}/{run.date}.html"]
     return [table.name for table in by_stage.get(stage, ())]

@@ -36,9 +36,11 @@ def compare_with_twins(run: Run, lake: Lake, version: str) -> list[dict[str, Any
     folder = run.home / "comparisons" / run.scenario.name / f"twins-{run.run_id}"
     inputs = folder / "inputs"
     inputs.mkdir(parents=True, exist_ok=True)
-    spec = sample_spec(make_spec(run, lake, plan_days(run), inputs), twins.sample_rate, inputs)
-    rows = train_twins(run, spec, folder)
-    shutil.rmtree(folder)
+    try:
+        spec = sample_spec(make_spec(run, lake, plan_days(run), inputs), twins.sample_rate, inputs)
+        rows = train_twins(run, spec, folder)
+    finally:
+        shutil.rmtree(folder)
     stamps: dict[str, Any] = {"ds": run.date, "run_id": run.run_id, "model_version": version}
     stamps["sample_rate"] = twins.sample_rate
     return [stamps | {name: row[name] for name in _KEPT} for row in rows]

@@ -209,13 +209,22 @@ class Lake:
         records = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
         with self._one_writer(table):
             loaded = self.load(table)
-            equal = {**replacing, "ds": rows[0]["ds"]}
-            condition = And(*[EqualTo(term=name, value=value) for name, value in equal.items()])
+            condition = _equal_to({**replacing, "ds": rows[0]["ds"]})
             with OneCopyTransaction(loaded) as transaction:
                 if _may_hold(loaded, condition):
                     transaction.overwrite(records, condition, snapshot_properties=self._summary())
                 else:
                     transaction.append(records, snapshot_properties=self._summary())
+
+    def remove(self, table: Table, matching: Mapping[str, Any]) -> None:
+        """Removes the records of a small table whose columns equal `matching`, if there are any."""
+        if self.find(table) is None:
+            return
+        with self._one_writer(table):
+            loaded, condition = self.load(table), _equal_to(matching)
+            if _may_hold(loaded, condition):
+                with OneCopyTransaction(loaded) as transaction:
+                    transaction.delete(condition, snapshot_properties=self._summary())
 
     def commit(
         self,
@@ -306,6 +315,10 @@ def _built_ranges(loaded: IcebergTable, digest: str) -> list[DayRange]:
 def _built_record(digest: str, days: Sequence[DayRange]) -> dict[str, str]:
     ranges = [[str(first), str(last)] for first, last in days]
     return {BUILT: json.dumps({"digest": digest, "days": ranges})}
+
+
+def _equal_to(values: Mapping[str, Any]) -> BooleanExpression:
+    return And(*[EqualTo(term=name, value=value) for name, value in values.items()])
 
 
 def _may_hold(loaded: IcebergTable, condition: BooleanExpression) -> bool:

@@ -1,4 +1,4 @@
-"""A trained model against the serving one and a constant -> task_metrics, field_importance, its promotion.
+"""A trained model against the serving one and a constant -> task_metrics, its promotion, then diagnostics.
 
 The new model is judged on examples whose label windows start after the last window that it was trained
 on has closed. The serving model is judged on the same examples by the weights that it had before its own
@@ -14,9 +14,9 @@ from typing import Any
 
 from jobs.lake.lake import Lake
 from jobs.learn.config import PromotionRule
-from jobs.learn.explain_model import explain_model
+from jobs.learn.diagnose_model import diagnose_model
 from jobs.learn.registry import model_of_run, serving_model
-from jobs.learn.tables import MODEL_RUNS, TASK_METRICS, TWIN_GAINS
+from jobs.learn.tables import MODEL_RUNS, TASK_METRICS
 from jobs.learn.train_model import models_folder, validation_files
 from jobs.learn.training_days import plan_days
 from jobs.stage import RowCounts, Run, stage_main
@@ -79,7 +79,10 @@ def metric_rows(run: Run, version: str, role: str, metrics: Metrics) -> list[dic
 
 
 def evaluate_model(run: Run, lake: Lake) -> RowCounts:
-    """Records the metrics of candidate, serving model and constant, and decides on the promotion."""
+    """Records the metrics of candidate, serving model and constant, and decides on the promotion.
+
+    Diagnostics come last: whatever becomes of them, the model's status is on record.
+    """
     model = model_of_run(lake, run.run_id)
     version = model["model_version"]
     candidate = json.loads((models_folder(run) / version / "metrics.json").read_text(encoding="utf-8"))
@@ -98,22 +101,8 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
     status, reason = decide(candidate, judged, run.scenario.learn.promotion)
     logger.info("%s %s: %s", version, status, reason)
     lake.append(TASK_METRICS, rows, replacing={"run_id": run.run_id})
-    counts = {TASK_METRICS.name: len(rows)}
-    measured = explain_model(run, lake, model) | {TWIN_GAINS: _compare_with_twins(run, lake, version)}
-    for table, records in measured.items():
-        if records:
-            lake.append(table, records, replacing={"run_id": run.run_id})
-        counts[table.name] = len(records)
     lake.append(MODEL_RUNS, [{**model, "status": status, "reason": reason}], replacing={"run_id": run.run_id})
-    return counts
-
-
-def _compare_with_twins(run: Run, lake: Lake, version: str) -> list[dict[str, Any]]:
-    if not run.scenario.learn.has_twins_on(run.date):
-        return []
-    from jobs.compare.twins_of_night import compare_with_twins  # torch: only where it is needed
-
-    return compare_with_twins(run, lake, version)
+    return {TASK_METRICS.name: len(rows), **diagnose_model(run, lake, model)}
 
 
 def _judge_serving(run: Run, lake: Lake, version: str) -> Metrics:

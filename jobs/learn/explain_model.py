@@ -5,46 +5,37 @@ that carries another one on has what was measured of that one: it costs as much 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from jobs.lake.columns import Table
 from jobs.lake.lake import Lake
 from jobs.learn.model_inputs import sample_rows
-from jobs.learn.tables import FIELD_ATTRIBUTIONS, FIELD_IMPORTANCE
 from jobs.learn.train_model import judging_files, models_folder
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
 
+if TYPE_CHECKING:
+    from mtl_model.predict import Predictor
+
 Records = list[dict[str, Any]]
 
 
-def explain_model(run: Run, lake: Lake, model: Mapping[str, Any]) -> dict[Table, Records]:
-    """One record per task and field in each table; none for a model that was not trained from scratch."""
-    files = [part for part in judging_files(run, lake, plan_days(run)) if part]
-    if model["warm_started_from"] or not files:
-        return {FIELD_IMPORTANCE: [], FIELD_ATTRIBUTIONS: []}
-    version, learn = model["model_version"], run.scenario.learn
-    stamps = {"ds": run.date, "run_id": run.run_id, "model_version": version}
-    importance = _measure_importance(run, version, files) if learn.importance_rows else []
-    attributions = _measure_attributions(run, version, files) if learn.attribution_rows else []
-    return {
-        FIELD_IMPORTANCE: [{**stamps, **found} for found in importance],
-        FIELD_ATTRIBUTIONS: [{**stamps, **found} for found in attributions],
-    }
-
-
-def _measure_importance(run: Run, version: str, files: Sequence[Sequence[str]]) -> Records:
+def measure_importance(run: Run, lake: Lake, model: Mapping[str, Any]) -> Records:
+    """One record per task and field; none for a model that was not trained from scratch."""
+    num_rows = run.scenario.learn.importance_rows
+    files = _files(run, lake, model)
+    if not (num_rows and files):
+        return []
     from mtl_model.evaluation.evaluate import GROUP_COLUMN, RATE_COLUMN  # torch: only where it is needed
     from mtl_model.evaluation.permutation_importance import permutation_importance
-    from mtl_model.predict import load_predictor
 
-    predictor = load_predictor(models_folder(run) / version, weights="judged")
+    predictor = _load(run, model)
     columns = list(dict.fromkeys([*predictor.encoder.training_columns, GROUP_COLUMN, RATE_COLUMN]))
-    rows = _sample(files, columns, run.scenario.learn.importance_rows)
+    rows = _sample(files, columns, num_rows)
     return [
         {
+            **_stamps(run, model),
             "task": found.task,
             "field": found.field,
             "metric": found.metric,
@@ -56,22 +47,43 @@ def _measure_importance(run: Run, version: str, files: Sequence[Sequence[str]]) 
     ]
 
 
-def _measure_attributions(run: Run, version: str, files: Sequence[Sequence[str]]) -> Records:
-    from mtl_model.evaluation.attributions import measure_attributions  # torch: only where it is needed
-    from mtl_model.predict import load_predictor
+def measure_attributions(run: Run, lake: Lake, model: Mapping[str, Any]) -> Records:
+    """One record per task and field; none for a model that was not trained from scratch."""
+    num_rows = run.scenario.learn.attribution_rows
+    files = _files(run, lake, model)
+    if not (num_rows and files):
+        return []
+    from mtl_model.evaluation import attributions  # torch: only where it is needed
 
-    predictor = load_predictor(models_folder(run) / version, weights="judged")
-    rows = _sample(files, predictor.encoder.training_columns, run.scenario.learn.attribution_rows)
+    predictor = _load(run, model)
+    rows = _sample(files, predictor.encoder.training_columns, num_rows)
     return [
         {
+            **_stamps(run, model),
             "task": found.task,
             "field": found.field,
             "mean_absolute": found.mean_absolute,
             "mean": found.mean,
             "example_count": found.num_rows,
         }
-        for found in measure_attributions(predictor, rows)
+        for found in attributions.measure_attributions(predictor, rows)
     ]
+
+
+def _files(run: Run, lake: Lake, model: Mapping[str, Any]) -> list[list[str]]:
+    if model["warm_started_from"]:
+        return []
+    return [part for part in judging_files(run, lake, plan_days(run)) if part]
+
+
+def _load(run: Run, model: Mapping[str, Any]) -> "Predictor":
+    from mtl_model.predict import load_predictor
+
+    return load_predictor(models_folder(run) / model["model_version"], weights="judged")
+
+
+def _stamps(run: Run, model: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ds": run.date, "run_id": run.run_id, "model_version": model["model_version"]}
 
 
 def _sample(files: Sequence[Sequence[str]], columns: Sequence[str], num_rows: int) -> pa.Table:

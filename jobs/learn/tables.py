@@ -101,4 +101,19 @@ TWIN_GAINS = Table(
     ),
 )
 
-TABLES = (MODEL_RUNS, TASK_METRICS, FIELD_IMPORTANCE, FIELD_ATTRIBUTIONS, TWIN_GAINS)
+DIAGNOSTICS = Table(
+    name="diagnostics",
+    meaning="What became of the measurements that explain a model and decide nothing: a night outlives them.",
+    ds_is="run date",
+    key=("run_id", "diagnostic"),
+    columns=(
+        Column("run_id", "string", "the run"),
+        Column("model_version", "string", "the run's model"),
+        Column("diagnostic", "string", "field_importance, field_attributions or twin_gains, as its table"),
+        Column("status", "string", "measured, skipped (switched off, or not due) or failed"),
+        Column("seconds", "double", "how long it took"),
+        Column("error", "string", "why it failed"),
+    ),
+)
+
+TABLES = (MODEL_RUNS, TASK_METRICS, FIELD_IMPORTANCE, FIELD_ATTRIBUTIONS, TWIN_GAINS, DIAGNOSTICS)

@@ -44,6 +44,7 @@ class Night:
     attributions: Mapping[str, Sequence[Row]]
     importance: Mapping[str, Sequence[Row]]
     gains: Sequence[Row]
+    failed_diagnostics: Sequence[Row]
     shelves: Sequence[Shelf]
 
     @property
@@ -88,6 +89,7 @@ def collect_night(run: Run, lake: Lake) -> Night:
         attributions=rank_attributions(of_model("field_attributions")),
         importance=rank_fields(of_model("field_importance")),
         gains=of_run("twin_gains"),
+        failed_diagnostics=[row for row in of_run("diagnostics") if row["status"] == "failed"],
         shelves=sample_shelves(lake, run),
     )
 

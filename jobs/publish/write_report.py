@@ -74,8 +74,11 @@ def describe_status(night: Night) -> tuple[str, str]:
     if night.publication is None:
         return "bad", "not published; the tables published before keep serving"
     warnings = sum(not check["passed"] for check in night.checks)
-    if warnings:
-        return "warn", f"published, with {warnings} check{'s' if warnings > 1 else ''} to look at"
+    checks = [f"{warnings} check{'s' if warnings > 1 else ''} to look at"] if warnings else []
+    names = [str(failure["diagnostic"]).replace("_", " ") for failure in night.failed_diagnostics]
+    failures = [f"no {' and no '.join(names)}, which could not be measured"] if names else []
+    if checks or failures:
+        return "warn", f"published, with {' and '.join(checks + failures)}"
     return "good", "published"
 
 

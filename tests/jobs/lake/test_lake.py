@@ -251,6 +251,18 @@ def test_records_of_a_run_replace_only_their_own(lake: Lake) -> None:
     assert content(lake) == [(DAY, "r1", 3), (DAY, "r2", 2)]
 
 
+def test_records_that_match_are_removed_and_no_others(lake: Lake) -> None:
+    matching = {"ds": DAY, "user_id": "r1"}
+    lake.remove(VISITS, matching)  # there is no table yet
+    for run in ("r1", "r2"):
+        lake.append(VISITS, [{"ds": DAY, "user_id": run, "count": 1}], replacing={"user_id": run})
+
+    for _ in range(2):
+        lake.remove(VISITS, matching)
+
+    assert content(lake) == [(DAY, "r2", 1)]
+
+
 def test_every_snapshot_names_its_run_and_what_it_read(
     lake: Lake, visits: Callable[[Rows], DataFrame], spark: SparkSession
 ) -> None:

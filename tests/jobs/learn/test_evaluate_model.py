@@ -1,12 +1,16 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.config import load_scenario
+from jobs.lake.lake import Lake
 from jobs.learn.config import PromotionRule
-from jobs.learn.evaluate_model import decide, metric_rows
-from jobs.stage import make_run
+from jobs.learn.evaluate_model import decide, evaluate_model, metric_rows
+from jobs.learn.tables import FIELD_IMPORTANCE, MODEL_RUNS
+from jobs.learn.train_model import models_folder
+from jobs.stage import Run, make_run
 
 RULE = PromotionRule(task="purchase", metric="auc", min_gain_over_constant=0.02, max_loss_to_serving=0.01)
 GINI_RULE = RULE.model_copy(update={"metric": "normalised_gini"})
@@ -91,3 +95,28 @@ def test_metrics_become_one_row_each_and_undefined_ones_null(home: Path) -> None
         ("r", "m1", "candidate", "purchase")
     }
     assert [row["example_count"] for row in rows] == [9, 9, 2]
+
+
+def test_the_promotion_is_on_record_before_anything_is_explained(
+    lake: Lake, small_scenario: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(str(small_scenario), load_scenario(str(small_scenario)).logs.first_day, "r")
+    model = {"ds": run.date, "run_id": "r", "model_version": "m1", "status": "trained"}
+    lake.append(MODEL_RUNS, [model], replacing={"run_id": "r"})
+    folder = models_folder(run) / "m1"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics(0.7, rows=9)))
+    found: list[str] = []
+
+    def explain(run: Run, lake: Lake, model: dict[str, Any]) -> list[dict[str, Any]]:
+        found.extend(lake.read_arrow(MODEL_RUNS)["status"].to_pylist())
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("jobs.learn.diagnose_model.MEASURES", {FIELD_IMPORTANCE: explain})
+
+    for _ in range(2):  # a rerun of the stage finds the model promoted by itself
+        counts = evaluate_model(run, lake)
+
+    assert found == ["promoted"] * 2
+    assert lake.read_arrow(MODEL_RUNS)["status"].to_pylist() == ["promoted"]
+    assert counts == {"task_metrics": 1, "field_importance": 0}

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from jobs.lake.lake import Lake
-from jobs.learn.tables import FIELD_ATTRIBUTIONS, FIELD_IMPORTANCE, MODEL_RUNS, TASK_METRICS, TWIN_GAINS
+from jobs.learn.tables import (
+    DIAGNOSTICS,
+    FIELD_ATTRIBUTIONS,
+    FIELD_IMPORTANCE,
+    MODEL_RUNS,
+    TASK_METRICS,
+    TWIN_GAINS,
+)
 from jobs.logs.tables import INGEST_COUNTS, QUARANTINE
 from jobs.publish.plots import Scale, calibration_plot, format_number, learning_curve, sparkline
 from jobs.publish.publish_run import publish_run
@@ -89,6 +96,25 @@ def test_a_published_night_is_told_in_full(
     assert page.count("<svg") == 3
     assert page.index("user due") < page.index("item rank")  # the field that adds most comes first
     assert "class=missing" not in page
+
+
+def test_a_published_night_says_what_could_not_be_measured_and_why(
+    lake: Lake, write_night: WriteNight
+) -> None:
+    run = write_night(DAY, "r1")
+    outcome = {"run_id": "r1", "seconds": 2.0}
+    replace_day(lake, DIAGNOSTICS, DAY, [
+        {**outcome, "diagnostic": "twin_gains", "status": "failed", "error": "RuntimeError: <no memory>"},
+        {**outcome, "diagnostic": "field_importance", "status": "measured"},
+    ])  # fmt: skip
+    publish_run(run, lake)
+
+    write_report(run, lake)
+
+    page = report_path(run).read_text()
+    assert "published, with no twin gains, which could not be measured" in page
+    assert "RuntimeError: &lt;no memory&gt;" in page
+    assert "field importance failed" not in page
 
 
 def test_a_page_needs_no_network(lake: Lake, write_night: WriteNight) -> None:
