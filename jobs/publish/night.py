@@ -16,10 +16,11 @@ from jobs.stage import Run
 from mtl_model.evaluation.config import ALL_ROWS
 
 _SHOWN_METRICS = (
-    "auc", "auc_low", "auc_high", "gauc", "pr_auc", "recall_at_10", "ndcg_at_10", "log_loss",
+    "auc", "auc_low", "auc_high", "gauc", "pr_auc", "f1", "recall_at_10", "ndcg_at_10", "log_loss",
     "normalised_entropy", "calibration", "expected_calibration_error", "normalised_gini", "decile_bias",
     "mean_absolute_error", "root_mean_squared_error", "accuracy",
 )  # fmt: skip
+_RANKING_METRICS = ("auc", "normalised_gini", "root_mean_squared_error", "log_loss")  # a task's is its first
 _RECALL_DAYS = timedelta(days=7)
 _SHOWN_FIELDS = 10
 _CHECK_DAYS = timedelta(days=30)
@@ -41,6 +42,7 @@ class Night:
     history: Sequence[Row]
     judged: Mapping[str, Row]
     metrics: Sequence[Row]
+    slices: Sequence[Row]
     attributions: Mapping[str, Sequence[Row]]
     importance: Mapping[str, Sequence[Row]]
     gains: Sequence[Row]
@@ -70,6 +72,7 @@ def collect_night(run: Run, lake: Lake) -> Night:
         measured_by = run.run_id if run.run_id in runs else max(runs, default=None)
         return [row for row in rows if row["run_id"] == measured_by]
 
+    task_metrics = of_run("task_metrics")
     folder = run.home / "models" / run.scenario.name / (model["model_version"] if model else "-")
     history, judged = folder / "history.jsonl", folder / "metrics.json"
     publications = [row for row in of_run("publications") if row["kind"] == "published"]
@@ -85,10 +88,11 @@ def collect_night(run: Run, lake: Lake) -> Night:
         model=model,
         history=[json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else [],
         judged=json.loads(judged.read_text()) if judged.is_file() else {},
-        metrics=compare_models(of_run("task_metrics")),
+        metrics=compare_models(task_metrics),
+        slices=compare_slices(task_metrics, [part.name for part in run.scenario.model.slices]),
         attributions=rank_attributions(of_model("field_attributions")),
         importance=rank_fields(of_model("field_importance")),
-        gains=of_run("twin_gains"),
+        gains=read_gains(lake, run),
         failed_diagnostics=[row for row in of_run("diagnostics") if row["status"] == "failed"],
         shelves=sample_shelves(lake, run),
     )
@@ -164,6 +168,40 @@ def compare_models(task_metrics: Iterable[Row]) -> list[Row]:
         for metric in _SHOWN_METRICS
         if (task, metric) in rows
     ]
+
+
+def compare_slices(task_metrics: Iterable[Row], slices: Sequence[str]) -> list[Row]:
+    """Tonight's model on each slice and on all rows: each task's first ranking metric, and its calibration.
+
+    A slice without a labelled row has no value.
+    """
+    values: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    for row in task_metrics:
+        if row["role"] == "candidate" and row["value"] is not None:
+            values[row["task"], row["metric"]][row.get("slice") or ALL_ROWS] = row
+    shown = []
+    for task in dict.fromkeys(task for task, _ in values):
+        ranking = [metric for metric in _RANKING_METRICS if (task, metric) in values][:1]
+        shown += [(task, metric) for metric in (*ranking, "calibration") if (task, metric) in values]
+    return [
+        {
+            "task": task,
+            "metric": metric,
+            "slice": part,
+            "whole": values[task, metric].get(ALL_ROWS, {}).get("value"),
+            "value": values[task, metric].get(part, {}).get("value"),
+            "example_count": values[task, metric].get(part, {}).get("example_count"),
+        }
+        for task, metric in shown
+        for part in slices
+    ]
+
+
+def read_gains(lake: Lake, run: Run) -> list[Row]:
+    """Over the twins: tonight's, else those of the last night before that has measured them."""
+    rows = read_rows(lake, "twin_gains", (date.min, run.date))
+    newest = max(((row["ds"], row["run_id"] == run.run_id, row["run_id"]) for row in rows), default=None)
+    return [row for row in rows if newest and (row["ds"], row["run_id"]) == (newest[0], newest[2])]
 
 
 def rank_attributions(field_attributions: Iterable[Row]) -> dict[str, list[Row]]:

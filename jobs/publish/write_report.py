@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def render(night: Night) -> str:
         status=describe_status(night),
         curves=learning_curves(night),
         calibrations=calibration_plots(night),
+        no_gains=describe_missing_gains(night.run),
         longest=max((stage["seconds"] for stage in night.stages), default=0) or 1,
         sparkline=sparkline,
         version=version("nightshelf"),
@@ -80,6 +81,21 @@ def describe_status(night: Night) -> tuple[str, str]:
     if checks or failures:
         return "warn", f"published, with {' and '.join(checks + failures)}"
     return "good", "published"
+
+
+def describe_missing_gains(run: Run) -> str:
+    """Why no night has compared the model with twins yet."""
+    twins = run.scenario.learn.twins
+    if run.scenario.model.sharing.name == "single_task":
+        return "Not measured: the tasks of this model share nothing."
+    if twins is None:
+        return (
+            "Not measured: the scenario has no learn.twins. Such as {sample_rate: 0.1, every_days: 7} trains "
+            "a twin of each task on a tenth of the rows, every seventh night."
+        )
+    nights = (run.date + timedelta(offset) for offset in range(1, twins.every_days + 1))
+    due = next(night for night in nights if run.scenario.learn.has_twins_on(night))
+    return f"Not measured yet: learn.twins asks for it each {twins.every_days} nights, next on {due}."
 
 
 def learning_curves(night: Night) -> list[Plot]:

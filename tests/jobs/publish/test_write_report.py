@@ -1,13 +1,15 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.lake.lake import Lake
+from jobs.learn.config import TwinsConfig
 from jobs.learn.tables import (
     DIAGNOSTICS,
     FIELD_ATTRIBUTIONS,
@@ -17,10 +19,12 @@ from jobs.learn.tables import (
     TWIN_GAINS,
 )
 from jobs.logs.tables import INGEST_COUNTS, QUARANTINE
+from jobs.publish.night import compare_slices
 from jobs.publish.plots import Scale, calibration_plot, format_number, learning_curve, sparkline
 from jobs.publish.publish_run import publish_run
-from jobs.publish.write_report import best_role, report_path, write_report
+from jobs.publish.write_report import best_role, describe_missing_gains, report_path, write_report
 from jobs.stage import make_run
+from mtl_model.sharing.config import SingleTaskConfig
 from tests.jobs.publish.conftest import WriteNight, replace_day
 
 DAY = date(2017, 5, 1)
@@ -40,6 +44,9 @@ def learned(lake: Lake, home: Path) -> Callable[[str], None]:
         measured = {"run_id": run_id, "task": "purchase", "metric": "auc", "example_count": 99}
         replace_day(lake, TASK_METRICS, DAY, [
             {**measured, "model_version": "m1", "role": "candidate", "value": 0.8125},
+            {**measured, "model_version": "m1", "role": "candidate", "value": 0.625, "slice": "new_users",
+             "example_count": 42},
+            {**measured, "model_version": "m1", "role": "candidate", "value": 0.375, "metric": "f1"},
             {**measured, "model_version": "constant", "role": "constant", "value": 0.5},
         ])  # fmt: skip
         of_model = {"run_id": run_id, "model_version": "m1", "task": "purchase", "example_count": 99}
@@ -89,6 +96,7 @@ def test_a_published_night_is_told_in_full(
         "Monday, 1 May 2017", "published", "ingest", "price is negative", "every row has a reason",
         "12,345 examples", "better than constant", "0.812", "user basket count", "0.0825", "width: 24.2%",
         "Bread &amp; butter", "bought &lt;often&gt;",
+        "<td>new users</td><td class=\"n soft\">42</td>", "0.625", "not defined", "f1", "0.375",
         "What the predictions are made of", "on 10 % of the rows", "-3.00 to -1.00 %", "negative transfer",
     )  # fmt: skip
     assert [text for text in expected if text not in page] == []
@@ -96,6 +104,72 @@ def test_a_published_night_is_told_in_full(
     assert page.count("<svg") == 3
     assert page.index("user due") < page.index("item rank")  # the field that adds most comes first
     assert "class=missing" not in page
+
+
+def test_slices_have_the_ranking_metric_and_the_calibration_beside_those_of_all_rows() -> None:
+    def row(metric: str, value: float | None, **more: Any) -> dict[str, Any]:
+        of_task = {"task": "spend", "role": "candidate", "example_count": 9}
+        return {**of_task, "metric": metric, "value": value, "slice": "all", **more}
+
+    rows = [
+        row("normalised_gini", 0.5),
+        row("normalised_gini", 0.25, slice="new", example_count=4),
+        row("normalised_gini", 0.9, slice="new", role="serving"),
+        row("root_mean_squared_error", 7.0),
+        row("calibration", 1.0),
+        row("calibration", None, slice="new"),
+    ]
+
+    found = compare_slices(rows, ["new", "empty"])
+
+    of_new = {"task": "spend", "slice": "new"}
+    of_empty = {"task": "spend", "slice": "empty", "value": None, "example_count": None}
+    assert found == [
+        {**of_new, "metric": "normalised_gini", "value": 0.25, "example_count": 4, "whole": 0.5},
+        {**of_empty, "metric": "normalised_gini", "whole": 0.5},
+        {**of_new, "metric": "calibration", "value": None, "example_count": None, "whole": 1.0},
+        {**of_empty, "metric": "calibration", "whole": 1.0},
+    ]
+
+
+def test_the_last_gains_over_twins_are_shown_with_their_night(lake: Lake, write_night: WriteNight) -> None:
+    gain = {"task": "purchase", "metric": "auc", "verdict": "positive transfer", "sample_rate": 0.1}
+    for age, gained in ((9, 0.5), (3, 0.0425)):
+        day = DAY - timedelta(age)
+        row = {**gain, "run_id": f"r{age}", "gain": gained, "gain_low": gained, "gain_high": gained}
+        replace_day(lake, TWIN_GAINS, day, [row])
+
+    write_report(write_night(DAY, "r1"), lake)
+
+    page = report_path(write_night(DAY, "r1")).read_text()
+    assert "Measured on 2017-04-28, the last night that did." in page
+    assert "+4.25 %" in page
+    assert "+50.00 %" not in page
+
+
+@pytest.mark.parametrize(
+    ("learn", "model", "text"),
+    [
+        pytest.param({}, {}, "the scenario has no learn.twins", id="off"),
+        pytest.param(
+            {"twins": TwinsConfig(sample_rate=0.1, every_days=7)}, {}, "next on 2017-05-07", id="not due yet"
+        ),
+        pytest.param({}, {"sharing": SingleTaskConfig(name="single_task", hidden_dims=(8,))},
+                     "share nothing", id="twins themselves"),
+    ],
+)  # fmt: skip
+def test_without_gains_over_twins_the_report_says_why(
+    small_scenario: Path, home: Path, learn: dict[str, Any], model: dict[str, Any], text: str
+) -> None:
+    run = make_run(str(small_scenario), DAY, "r1")
+    changes = {
+        "learn": run.scenario.learn.model_copy(update={"twins": None, **learn}),
+        "model": run.scenario.model.model_copy(update=model),
+    }
+
+    scenario = run.scenario.model_copy(update=changes)
+
+    assert text in describe_missing_gains(replace(run, scenario=scenario))
 
 
 def test_a_published_night_says_what_could_not_be_measured_and_why(
