@@ -202,7 +202,8 @@ def cut_rows(table: pa.Table, slices: Sequence[SliceConfig]) -> npt.NDArray[np.b
         values = table.column(part.column).cast(pa.float64()).to_numpy()  # null is nan, which is in no bounds
         at_least = -np.inf if part.at_least is None else part.at_least
         at_most = np.inf if part.at_most is None else part.at_most
-        in_slices[:, position] = (values >= at_least) & (values <= at_most)
+        within = (values >= at_least) & (values <= at_most)
+        in_slices[:, position] = within | np.isnan(values) if part.or_null else within
     return in_slices
 
 

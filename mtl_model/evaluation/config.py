@@ -24,12 +24,16 @@ def check_calibration(task: str, head: str, method: CalibrationMethod | None) ->
 
 
 class SliceConfig(StrictModel):
-    """Rows whose numeric field `column` lies within the bounds, both included; a null is in no slice."""
+    """Rows whose numeric field `column` lies within the bounds, both included.
+
+    A null is in none, as features of users and items never seen before are, unless `or_null` takes it in.
+    """
 
     name: str
     column: str
     at_least: float | None = None
     at_most: float | None = None
+    or_null: bool = False
 
     @model_validator(mode="after")
     def check_rules(self) -> Self:

@@ -1,11 +1,13 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from mtl_model.config import TrainSpec
-from mtl_model.data.encode import Encoder
+from mtl_model.data.encode import Encoder, cut_rows
+from mtl_model.evaluation.config import SliceConfig
 from mtl_model.model_folder import read_vocabularies
 from tests.mtl_model.conftest import MODEL
 
@@ -155,3 +157,20 @@ def test_no_rows_give_an_empty_batch(encoder: Encoder) -> None:
     assert [tuple(tensor.shape) for tensor in batch] == [
         (0,), (0, 3), (0, 2), (0, 6), (0, 4), (0,), (0,)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside"),
+    [
+        pytest.param({"at_most": 2}, [True, True, False, False], id="at most"),
+        pytest.param({"at_least": 2, "at_most": 3}, [False, True, True, False], id="both included"),
+        pytest.param({"at_most": 1, "or_null": True}, [True, False, False, True], id="or null"),
+    ],
+)
+def test_a_slice_has_the_rows_within_its_bounds_and_nulls_if_it_says_so(
+    bounds: dict[str, Any], inside: list[bool]
+) -> None:
+    table = pa.table({"day_count": [1, 2, 3, None]})
+    part = SliceConfig(name="part", column="day_count", **bounds)
+
+    assert cut_rows(table, [part])[:, 0].tolist() == inside
