@@ -220,7 +220,6 @@ class RuntimeConfig(StrictModel):
     spark_settings: dict[str, str] = Field(default_factory=dict)
     catalog: dict[str, str] = Field(default_factory=dict)
     torchrun_arguments: tuple[str, ...] = ()
-    rendezvous_timeout_seconds: NonNegativeInt = 600
     min_free_disk_gib: PositiveFloat = 5.0
 
 
