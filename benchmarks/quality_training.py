@@ -37,7 +37,7 @@ def train_joint_model(
     pq.write_table(rows, folder / "train.parquet", row_group_size=ROW_GROUP_ROWS)
     statistics = measure_numbers(known, config.numeric_fields)
     if start:  # its weights belong to its own
-        statistics |= read_statistics(start, statistics)
+        statistics |= read_statistics(start, config)
     spec = {
         "model": model,
         "train_files": [str(folder / "train.parquet")],

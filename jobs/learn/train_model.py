@@ -8,7 +8,7 @@ import hashlib
 import logging
 import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -38,6 +38,7 @@ from mtl_model.config import (
     TrainSpec,
     WarmStart,
 )
+from mtl_model.transfer.warm_start import measured_alike
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def make_spec(
     start = WarmStart(model_dir=earlier.folder, weights="judged") if earlier else None
     if run.scenario.learn.start_from and not earlier:
         start = WarmStart(model_dir=run.home / run.scenario.learn.start_from, weights="model")
-        statistics |= read_statistics(start.model_dir, statistics)
+        statistics |= read_statistics(start.model_dir, model)
     return TrainSpec(
         model=model,
         train_files=tuple(map(Path, train_files)),
@@ -163,16 +164,17 @@ def make_spec(
     )
 
 
-def read_statistics(folder: Path, fields: Collection[str]) -> dict[str, NumericStatistics]:
-    """What a model of another scenario says of the fields that it has, too: its weights belong to them.
+def read_statistics(folder: Path, model: ModelConfig) -> dict[str, NumericStatistics]:
+    """What a model of another scenario says of the numbers that both know: its weights belong to them.
 
     Raises:
         ValueError: if the folder holds no model.
     """
     if not (folder / "model.json").is_file():
         raise ValueError(f"learn.start_from: {folder} is no model folder, there is no model.json")
-    data = ModelDescription.model_validate_json((folder / "model.json").read_bytes()).data
-    return {name: found for name, found in data.numeric_statistics.items() if name in fields}
+    earlier = ModelDescription.model_validate_json((folder / "model.json").read_bytes())
+    alike = measured_alike(model, earlier.model)
+    return {name: found for name, found in earlier.data.numeric_statistics.items() if name in alike}
 
 
 def _measure(files: Sequence[str], model: ModelConfig) -> dict[str, NumericStatistics]:

@@ -53,6 +53,15 @@ def warm_start(
     return afresh
 
 
+def measured_alike(model: ModelConfig, earlier: ModelConfig) -> set[str]:
+    """The numbers of both models whose statistics mean the same in both."""
+    settings, before = (
+        {(field.name, field.log1p, field.num_buckets) for field in config.numeric_fields}
+        for config in (model, earlier)
+    )
+    return {name for name, *_ in settings & before}
+
+
 def _by_owner(model: JointModel, description: ModelDescription) -> dict[Hashable, tuple[str, Tensor]]:
     """The weights beside the embeddings, with their names, by what they belong to."""
     return {
@@ -116,7 +125,8 @@ def _columns(field: EmbeddedField, config: ModelConfig) -> list[Hashable]:
     if field.name not in config.factored_fields:
         dim = config.embedding_dim_of(field)
         places = tuple((dim, place) for place in range(dim))
-    return [(field.kind, copy, place) for copy in config.copies_of(field) for place in places]
+    kind = field.kind, getattr(field, "num_hash_rows", None)
+    return [(kind, copy, place) for copy in config.copies_of(field) for place in places]
 
 
 def _take_columns(
@@ -142,7 +152,8 @@ def _rows_of(vocabulary: Vocabulary, known: Vocabulary) -> Tensor:
 
 def _check_numbers(description: ModelDescription, earlier: ModelDescription, start: WarmStart) -> None:
     now, before = description.data.numeric_statistics, earlier.data.numeric_statistics
-    if differing := sorted(name for name in now.keys() & before.keys() if now[name] != before[name]):
+    alike = measured_alike(description.model, earlier.model)
+    if differing := sorted(name for name in alike if now[name] != before[name]):
         raise ValueError(
             f"numeric_statistics of {differing} differ from those of {start.model_dir}: its weights belong "
             "to its own; take them from its model.json"

@@ -15,7 +15,14 @@ from jobs.examples.campaigns import finish_campaigns
 from jobs.examples.tables import campaign_examples, examples
 from jobs.lake.lake import Lake
 from jobs.learn.tables import MODEL_RUNS
-from jobs.learn.train_model import carry_on, example_files, find_earlier_model, make_spec, models_folder
+from jobs.learn.train_model import (
+    carry_on,
+    example_files,
+    find_earlier_model,
+    make_spec,
+    models_folder,
+    read_statistics,
+)
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
 from mtl_model.config import DataSpec, ModelConfig, ModelDescription, NumericStatistics, TrainSpec, WarmStart
@@ -206,5 +213,11 @@ def test_a_model_may_begin_as_one_of_another_scenario(
     assert spec.warm_start == WarmStart(model_dir=run.home / "models" / "grocery" / "m", weights="model")
     assert set(spec.numeric_statistics.values()) == {NumericStatistics(mean=1.0, std=2.0)}
     assert spec.model == run.scenario.model
+    first, *others = run.scenario.model.numeric_fields
+    changed = [field for field in run.scenario.model.fields if field.name != first.name]
+    changed.append(first.model_copy(update={"log1p": not first.log1p}))
+    model = run.scenario.model.model_copy(update={"fields": tuple(changed)})
+    folder = run.home / "models" / "grocery" / "m"
+    assert read_statistics(folder, model).keys() == {field.name for field in others}
     with pytest.raises(ValueError, match=r"learn.start_from: .*movies/m is no model folder"):
         begin("models/movies/m")

@@ -97,6 +97,21 @@ def test_numbers_that_are_standardised_otherwise_are_refused(make_spec: MakeSpec
         start(build(spec), spec, earlier)
 
 
+def test_numbers_that_are_another_kind_of_number_now_have_statistics_of_their_own(
+    make_spec: MakeSpec, earlier: Path
+) -> None:
+    price = {"mean": 1.5, "std": 0.4}
+    numbers = make_spec().model_dump(mode="json")["numeric_statistics"] | {"price": price}
+    *fields, last = _model(make_spec())["fields"]
+    changes = {"numeric_statistics": numbers}
+    spec = with_model(make_spec(num_rows=10, changes=changes), fields=[*fields, last | {"log1p": True}])
+
+    afresh = start(build(spec), spec, earlier)
+
+    assert last["name"] == "price"
+    assert {name.split(".")[0] for name in afresh} == {"sharing"}
+
+
 def test_a_training_may_carry_on_with_nothing_new_before_the_judging(
     make_spec: MakeSpec, write_examples: Callable[..., list[Path]], caplog: pytest.LogCaptureFixture
 ) -> None:
