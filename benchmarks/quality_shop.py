@@ -36,9 +36,8 @@ SHARINGS = (
     "shared_bottom", "l2_tied", "cross_stitch", "task_relationship", "task_embedding", "omoe", "mmoe", "ple",
     "home", "stem", "esmm", "escm2", "aitm", "resflow", "single_task",
 )  # fmt: skip
-DEPENDS_ON = {"favorite": "click", "cart": "click", "purchase": "click"}
 QUICK_SHARINGS = ("shared_bottom", "esmm")
-FULL, QUICK = Log(2_000_000, faults={}), Log(20_000, days=10, faults={})  # a lost click breaks a funnel
+FULL, QUICK = Log(2_000_000, faults={}), Log(20_000, days=10, faults={})  # whose labels are all true
 STAGES = ("ingest", "tiles", "features", "candidates", "examples")
 
 Floats = npt.NDArray[np.float64]
@@ -75,8 +74,6 @@ def build_examples(folder: Path, log: Path, last_day: date, quick: bool) -> Run:
     scenario["model"]["training"] |= {"num_processes": 1, "epochs": 1}
     for task in scenario["model"]["tasks"]:
         task |= {"calibration": "isotonic"} if task["head"] == "binary" else {}
-        if task["name"] in DEPENDS_ON:
-            task |= {"depends_on": DEPENDS_ON[task["name"]], "negatives_sampled": False}
     path = folder / "shop.yaml"
     path.write_text(yaml.safe_dump(scenario, sort_keys=False), encoding="utf-8")
     os.environ["NIGHTSHELF_HOME"] = str(folder / "home")

@@ -31,7 +31,7 @@ _EVENT = """
 _TRUE_LABELS = f"""
 WITH event AS ({_EVENT})
 SELECT shown.event_id, shown.ds,
-       max((event.event_type = 'click')::INT) AS label_click,
+       max((event.event_type IN ('click', 'favorite', 'cart', 'purchase'))::INT) AS label_click,
        max((event.event_type = 'favorite')::INT) AS label_favorite,
        max((event.event_type = 'cart')::INT) AS label_cart,
        max((event.event_type = 'purchase')::INT) AS label_purchase,

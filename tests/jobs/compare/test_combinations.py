@@ -39,6 +39,13 @@ def test_every_way_of_sharing_can_be_compared(sharing: str) -> None:
     assert settings.get("num_experts", 4) == 4
 
 
+@pytest.mark.parametrize("sharing", sorted(SHARING.keys() - {"single_task"}))
+def test_the_shop_can_be_trained_under_every_way_of_sharing(sharing: str) -> None:
+    combinations = list_combinations(load_scenario("shop").model, [sharing], ["fixed"], num_seeds=1)
+
+    assert combinations[-1].sharing == sharing
+
+
 def test_tasks_of_a_funnel_are_a_group_of_home() -> None:
     model = model_of(FUNNEL, Combination("home", "fixed", 1))
 
