@@ -120,7 +120,7 @@ def check_bf16() -> MachineCheck:
     from mtl_model.layers.precision import why_bf16_is_slow
 
     lack = why_bf16_is_slow(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    found = f"slower than fp32: {lack}" if lack else "fast: training.precision may be bf16"
+    found = f"slower than fp32: {lack}" if lack else "fast: training.precision may be bf16 or auto"
     return MachineCheck("bf16", True, found, "")
 
 

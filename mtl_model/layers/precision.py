@@ -33,7 +33,13 @@ def why_bf16_is_slow(device: torch.device, cpu_info: Path = CPU_INFO) -> str | N
     return None if "amx_bf16" in flags else "this processor has no AMX matrix unit for bf16"
 
 
-def warn_of_slow_bf16(precision: Precision, device: torch.device) -> None:
-    lack = why_bf16_is_slow(device) if precision == "bf16" else None
-    if lack is not None:
+def choose_precision(precision: Precision, device: torch.device) -> Precision:
+    """fp32 or bf16; of `auto` the faster one on this device."""
+    lack = why_bf16_is_slow(device) if precision != "fp32" else None
+    if precision == "bf16" and lack:
         logger.warning("training.precision is bf16, but %s: fp32 is likely to be faster here", lack)
+    if precision != "auto":
+        return precision
+    chosen: Precision = "fp32" if lack else "bf16"
+    logger.info("training.precision is auto: %s here%s", chosen, f", for {lack}" if lack else "")
+    return chosen

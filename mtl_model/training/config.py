@@ -9,7 +9,7 @@ from mtl_model.strict_model import StrictModel
 
 ReaderName = Literal["arrow", "petastorm"]
 EmbeddingOptimizer = Literal["adamw", "rowwise_adagrad"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "auto"]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 StoppingMetric = Literal[
     "auc",
@@ -55,7 +55,7 @@ class TrainingConfig(StrictModel):
     of a list, at that rate, anew in each epoch.
 
     `bf16` computes the dense part of a training step in bfloat16: faster where the processor or GPU has
-    matrix units for it. Weights, heads, losses and scores stay in fp32.
+    matrix units for it, where `auto` chooses it. Weights, heads, losses and scores stay in fp32.
     """
 
     reader: ReaderName = "arrow"

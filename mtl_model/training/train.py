@@ -31,7 +31,7 @@ from mtl_model.data.batches import batches_per_pool, load_reader
 from mtl_model.data.encode import Batch, Encoder
 from mtl_model.data.prefetch import prefetch
 from mtl_model.evaluation.judge_model import judge_model, validate
-from mtl_model.layers.precision import warn_of_slow_bf16
+from mtl_model.layers.precision import choose_precision
 from mtl_model.model import build_model
 from mtl_model.model_folder import JUDGED_WEIGHTS, read_vocabularies, write_manifest, write_model
 from mtl_model.predict import Predictor
@@ -64,8 +64,8 @@ class Trainer:
         self.spec_digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
         self.data = DataSpec(**{name: getattr(spec, name) for name in DataSpec.model_fields})
         self.encoder = Encoder(spec.model, self.data, read_vocabularies(spec.vocabularies))
-        warn_of_slow_bf16(self.training.precision, group.device)
         self.model = build_model(spec.model, self.encoder)
+        self.model.precision = choose_precision(self.training.precision, group.device)
         self._warm_start()
         self.model.to(group.device)
         self.wrapped: nn.Module = self.model

@@ -69,7 +69,7 @@ def test_little_memory_is_a_warning() -> None:
     ("lack", "found"),
     [
         ("this processor has no matrix unit", "slower than fp32: this processor has no matrix unit"),
-        (None, "fast: training.precision may be bf16"),
+        (None, "fast: training.precision may be bf16 or auto"),
     ],
 )
 def test_a_machine_without_fast_bf16_is_told_and_is_no_fault(
