@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from jobs.compare.train_runs import Plan, PlannedRun
 
 _WORDS = ("model", "task", "metric")
-_COLUMNS = (*_WORDS, "joint", "twin", "gain", "95%", "verdict", "parameters", "rows/s")
+_COLUMNS = (*_WORDS, "joint", "twin", "gain", "95%", "verdict", "log loss", "calibration", "twin's settings")
+_COSTS = ("model", "parameters", "twins together", "rows/s", "twins one after another")
 _WIDTH = 150  # narrower, columns would be cut
 
 
@@ -118,16 +119,40 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         for row in rows:
             typer.echo(json.dumps(row))
         return
+    from jobs.compare.combinations import describe_tuning
+
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in _COLUMNS:
-        table.add_column(column, justify="left" if column in {*_WORDS, "verdict"} else "right")
+        is_text = column in {*_WORDS, "verdict", "twin's settings"}
+        table.add_column(column, justify="left" if is_text else "right")
     for row in rows:
         words = [f"{row['sharing']}, {row['balancing']}", row["task"], row["metric"]]
         means = ["" if row[name] is None else f"{row[name]:.4f}" for name in ("mean", "twin")]
         interval = f"{100 * row['gain_low']:+.2f} to {100 * row['gain_high']:+.2f}"
         gain = [f"{100 * row['gain']:+.2f} %", interval, row["verdict"]]
-        table.add_row(*words, *means, *gain, f"{row['parameters']:,}", f"{row['rows_per_second']:,.0f}")
-    Console(width=max(Console().width, _WIDTH)).print(table)
+        sizes = [_beside(row, name) for name in ("log_loss", "calibration")]
+        tuning = describe_tuning(row["twin_tuning"]) if row["twin_tuning"] else ""
+        table.add_row(*words, *means, *gain, *sizes, tuning)
+    console = Console(width=max(Console().width, _WIDTH))
+    console.print(table)
+    console.print(_cost_table(rows))
+
+
+def _beside(row: Mapping[str, Any], name: str) -> str:
+    """The joint model's and the twin's, where the task has such a metric."""
+    values = [row[name], row[f"twin_{name}"]]
+    return "" if None in values else " / ".join(f"{value:.4f}" for value in values)
+
+
+def _cost_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(1, 2, 0, 0))
+    for column in _COSTS:
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for row in {(row["sharing"], row["balancing"]): row for row in rows}.values():
+        parameters = [f"{row[name]:,}" for name in ("parameters", "twin_parameters")]
+        speeds = [f"{row[name]:,.0f}" for name in ("rows_per_second", "twin_rows_per_second")]
+        table.add_row(f"{row['sharing']}, {row['balancing']}", *parameters, *speeds)
+    return table
 
 
 def _duration(seconds: float) -> str:

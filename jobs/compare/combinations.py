@@ -5,6 +5,7 @@ counts. A way of sharing that the scenario does not use takes its widths from th
 for what that one lacks the values below.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
@@ -51,6 +52,13 @@ class Tuning:
     @property
     def name(self) -> str:
         return "-".join(f"{what}{multiple:g}" for what, multiple in asdict(self).items())
+
+
+def describe_tuning(name: str) -> str:
+    """A tuning's name as a person reads it: what is not the scenario's own."""
+    changed = re.findall(r"([a-z_]+)([^-a-z]+(?:e[-+]\d+)?)", name)
+    changes = [f"{what.replace('_', ' ')} x {multiple}" for what, multiple in changed if multiple != "1"]
+    return ", ".join(changes) or "as the scenario"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from mtl_model.evaluation.gradient_cosines import gradient_cosines
 from mtl_model.evaluation.user_influence import measure_by_user
 from mtl_model.predict import Predictor, load_predictor
 
+RESULT_FORMAT = 2  # results of another one are not read
 RESULT, INFLUENCE = "result.json", "influence.parquet"
 _BATCHES, _BATCH_ROWS = 8, 2048  # of the rows that gradients and gates are looked at on
 
@@ -29,14 +30,18 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run; a task without a metric, for want of labelled rows, is missing."""
+    """One run; a task without a metric, for want of labelled rows, is missing.
+
+    `probabilities`: a task's log loss and calibration, where it has them.
+    """
 
     metrics: Mapping[str, str]
     values: Mapping[str, float]
+    probabilities: Mapping[str, Mapping[str, float]]
     parameters: int
     rows_per_second: float
     cosines: list[list[float | None]]
-    expert_loads: Mapping[str, list[float]]
+    expert_loads: Mapping[str, Mapping[str, float]]
 
 
 def judge_run(folder: Path, spec: TrainSpec, task: str | None = None) -> None:
@@ -55,6 +60,7 @@ def judge_run(folder: Path, spec: TrainSpec, task: str | None = None) -> None:
     result = RunResult(
         metrics={name: found.metric for name, found in known.items()},
         values={name: found.value for name, found in known.items()},
+        probabilities=_read_probabilities(spec.output_dir, known),
         parameters=sum(weights.numel() for weights in predictor.model.parameters()),
         rows_per_second=_rows_per_second(spec.output_dir),
         cosines=cosines,
@@ -76,7 +82,7 @@ def read_influence(folder: Path) -> dict[str, Floats]:
 
 def _look_inside(
     predictor: Predictor, spec: TrainSpec
-) -> tuple[list[list[float | None]], dict[str, list[float]]]:
+) -> tuple[list[list[float | None]], dict[str, dict[str, float]]]:
     """Cosines between the tasks' gradients, None without a labelled row, and the loads of the gates."""
     tables = read_shard(spec.train_files, predictor.encoder.training_columns, 0, 0, rank=0, num_ranks=1)
     batches = list(
@@ -85,6 +91,18 @@ def _look_inside(
     cosines = gradient_cosines(predictor.model, spec.model, predictor.encoder, batches)
     rows = [[None if np.isnan(value) else float(value) for value in row] for row in cosines]
     return rows, expert_loads(predictor.model, batches)
+
+
+def _read_probabilities(model_dir: Path, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
+    judged = json.loads((model_dir / "metrics.json").read_text(encoding="utf-8"))
+    return {
+        task: {
+            name: judged[task][name]
+            for name in ("log_loss", "calibration")
+            if judged[task].get(name) is not None
+        }
+        for task in tasks
+    }
 
 
 def _rows_per_second(model_dir: Path) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from jobs.compare.transfer import AVERAGE
@@ -9,6 +10,7 @@ from jobs.publish.plots import Scale, Tick, format_number
 
 WIDTH, LEFT, RIGHT, LINE, TOP, FOOT = 460, 190, 16, 24, 8, 34
 SIZE = 300
+MAX_PAIRED = 4
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,14 @@ def gain_plots(rows: Sequence[Mapping[str, Any]]) -> list[GainPlot]:
 
 
 def pareto_scatters(rows: Sequence[Mapping[str, Any]]) -> list[Scatter]:
-    """The gain of the first task against that of each other one."""
+    """The gains of each pair of tasks; with more than `MAX_PAIRED` tasks, of the first and each other."""
     tasks = [task for task in dict.fromkeys(row["task"] for row in rows) if task != AVERAGE]
     gains = {(name_of(row), row["task"]): 100 * row["gain"] for row in rows}
     names = list(dict.fromkeys(name_of(row) for row in rows))
+    pairs = [pair for pair in combinations(tasks, 2) if len(tasks) <= MAX_PAIRED or pair[0] == tasks[0]]
     return [
-        _scatter(tasks[0], other, {name: (gains[name, tasks[0]], gains[name, other]) for name in names})
-        for other in tasks[1:]
+        _scatter(one, other, {name: (gains[name, one], gains[name, other]) for name in names})
+        for one, other in pairs
     ]
 
 
@@ -111,17 +114,21 @@ def cosine_heat(title: str, tasks: Sequence[str], cosines: Sequence[Sequence[flo
     return Heat(title, tasks, rows)
 
 
-def load_heat(title: str, loads: Mapping[str, Sequence[float]]) -> Heat:
-    """Mean gate weights; a gate with fewer experts than others leaves the last cells empty."""
-    width = max(len(weights) for weights in loads.values())
+def load_heat(title: str, loads: Mapping[str, Mapping[str, float]]) -> Heat:
+    """Mean gate weights, the shared experts first; a cell is empty where a gate does not mix the expert."""
+    experts = dict.fromkeys(expert for weights in loads.values() for expert in weights)
+    columns = sorted(experts, key=lambda expert: not expert.startswith("shared "))
     rows = [
         (
             gate,
-            [(f"{100 * weight:.0f} %", weight) for weight in weights] + [("", 0.0)] * (width - len(weights)),
+            [
+                (f"{100 * weights[name]:.0f} %", weights[name]) if name in weights else ("", 0.0)
+                for name in columns
+            ],
         )
         for gate, weights in loads.items()
     ]
-    return Heat(title, [str(number) for number in range(1, width + 1)], rows)
+    return Heat(title, columns, rows)
 
 
 def _gain_plot(task: str, rows: Sequence[Mapping[str, Any]], scale: Scale) -> GainPlot:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from jobs.compare.combinations import Combination, model_of
-from jobs.compare.judge_run import RESULT, judge_run, read_result
+from jobs.compare.judge_run import RESULT, RESULT_FORMAT, judge_run, read_result
 from jobs.exit_codes import RunHeldError
 from jobs.lake.lake import Lake
 from jobs.learn.launch import launch_training
@@ -114,7 +114,7 @@ def plan_run(folder: Path, base: TrainSpec, combination: Combination) -> Planned
     }
     spec = TrainSpec.model_validate(base.model_dump() | changes)
     content = spec.model_dump_json(exclude={"output_dir", "vocabularies"})
-    content += f"{version('nightshelf')} {NUM_GROUPS}"
+    content += f"{version('nightshelf')} {NUM_GROUPS} {RESULT_FORMAT}"
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     run_folder = folder / f"{combination.name}-{digest}"
     return PlannedRun(combination, run_folder, spec.model_copy(update={"output_dir": run_folder / "model"}))

@@ -22,15 +22,25 @@ from mtl_model.evaluation.user_influence import LESS_IS_BETTER, NUM_GROUPS
 Floats = npt.NDArray[np.float64]
 
 AVERAGE = "average"
+_OF_TASKS = (
+    "mean", "ci_low", "ci_high", "twin", "twin_tuning", "log_loss", "twin_log_loss", "calibration",
+    "twin_calibration",
+)  # fmt: skip
 _CHUNK = 2048  # groups of users at a time
 
 
 class Sample(NamedTuple):
-    """A task's metric under each seed (S,), and in each replicate (N,)."""
+    """A task's metric under each seed (S,), and in each replicate (N,); `runs` are those of the seeds."""
 
     metric: str
     values: Floats
     replicates: Floats
+    runs: Sequence[RunResult]
+
+    def mean_of(self, task: str, name: str) -> float | None:
+        """Of the log loss or calibration, over the seeds that have it."""
+        values = [run.probabilities[task][name] for run in self.runs if name in run.probabilities[task]]
+        return float(np.mean(values)) if values else None
 
 
 def compare_runs(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
@@ -38,6 +48,7 @@ def compare_runs(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
     results = {run.combination.name: read_result(run.folder) for run in runs}
     samples = _sample_all(runs, results)
     twins = _best_twins(samples)
+    cost_of_twins = _cost_of_twins(runs, results, {task: tuning for task, (tuning, _) in twins.items()})
     rows: list[dict[str, Any]] = []
     for sharing, balancing in dict.fromkeys(
         (run.combination.sharing, run.combination.balancing) for run in runs if not run.combination.twin_of
@@ -49,10 +60,8 @@ def compare_runs(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
             if (run.combination.sharing, run.combination.balancing) == (sharing, balancing)
             and not run.combination.twin_of
         ]
-        cost = {
-            "parameters": of_runs[0].parameters,
-            "rows_per_second": float(np.median([result.rows_per_second for result in of_runs])),
-        }
+        cost = {"parameters": of_runs[0].parameters, "rows_per_second": _median_speed(of_runs)}
+        cost |= cost_of_twins
         head = {"sharing": sharing, "balancing": balancing}
         rows += [head | row | cost for row in _rows_of(own, twins)]
     return rows
@@ -65,6 +74,30 @@ def _best_twins(samples: Mapping[tuple[tuple[str, str], str], Sample]) -> dict[s
         if kind == TWIN and (task not in best or _gain(sample, best[task][1])[0] > 0):
             best[task] = tuning, sample
     return best
+
+
+def _cost_of_twins(
+    runs: Sequence[PlannedRun], results: Mapping[str, RunResult], tunings: Mapping[str, str]
+) -> dict[str, Any]:
+    """Of the twins of all tasks together: their parameters, and rows per second if one trains after another.
+
+    A task that no row judges counts with its first tuning.
+    """
+    by_task: dict[str, list[RunResult]] = {}
+    first: dict[str, str] = {}
+    for run in runs:
+        task, tuning = run.combination.twin_of, run.combination.tuning.name
+        if task and tuning == tunings.get(task, first.setdefault(task, tuning)):
+            by_task.setdefault(task, []).append(results[run.combination.name])
+    seconds_per_row = sum(1 / _median_speed(of_task) for of_task in by_task.values())
+    return {
+        "twin_parameters": sum(of_task[0].parameters for of_task in by_task.values()),
+        "twin_rows_per_second": 1 / seconds_per_row if by_task else None,
+    }
+
+
+def _median_speed(results: Sequence[RunResult]) -> float:
+    return float(np.median([result.rows_per_second for result in results]))
 
 
 def _rows_of(own: Mapping[str, Sample], twins: Mapping[str, tuple[str, Sample]]) -> list[dict[str, Any]]:
@@ -85,11 +118,13 @@ def _rows_of(own: Mapping[str, Sample], twins: Mapping[str, tuple[str, Sample]])
             "twin": float(twin.values.mean()),
             "twin_tuning": tuning,
         }
+        for name in ("log_loss", "calibration"):
+            measured |= {name: sample.mean_of(task, name), f"twin_{name}": twin.mean_of(task, name)}
         rows.append(measured | _describe_gain(*gain))
     if gains:
         average = np.mean([gain for gain, _ in gains]), np.mean([draws for _, draws in gains], axis=0)
         seeds = len(next(iter(own.values())).values)
-        empty = dict.fromkeys(("mean", "ci_low", "ci_high", "twin", "twin_tuning"))
+        empty = dict.fromkeys(_OF_TASKS)
         rows.append(
             {"task": AVERAGE, "metric": "gain", "seeds": seeds, **empty}
             | _describe_gain(float(average[0]), average[1])
@@ -139,7 +174,7 @@ def _sample_all(
         moved: Floats = np.stack([next(all_moved) for _ in members])
         drawn = np.random.default_rng(number).integers(0, len(values), (REPLICATES, len(values)))
         replicates = np.take_along_axis(values[:, None] + moved, drawn.T, axis=0).mean(axis=0)
-        samples[key] = Sample(of_runs[0].metrics[key[1]], values, replicates)
+        samples[key] = Sample(of_runs[0].metrics[key[1]], values, replicates, of_runs)
     return samples
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from jobs.compare.combinations import describe_tuning
 from jobs.compare.judge_run import read_result
 from jobs.compare.plots import Heat, cosine_heat, gain_plots, load_heat, pareto_scatters
 from jobs.compare.train_runs import PlannedRun, comparison_folder
@@ -29,6 +30,8 @@ def write_page(run: Run, runs: Sequence[PlannedRun], rows: Sequence[Mapping[str,
         rows=rows,
         seeds=len({planned.combination.seed for planned in runs}),
         gains=gain_plots(rows),
+        costs=cost_rows(rows),
+        tuning=describe_tuning,
         scatters=pareto_scatters(rows),
         cosines=cosines,
         loads=loads,
@@ -40,6 +43,11 @@ def write_page(run: Run, runs: Sequence[PlannedRun], rows: Sequence[Mapping[str,
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)
     return path
+
+
+def cost_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first row of each combination: all of its rows have the same cost."""
+    return list({(row["sharing"], row["balancing"]): row for row in reversed(rows)}.values())[::-1]
 
 
 def _heats(runs: Sequence[PlannedRun]) -> tuple[list[Heat], list[Heat]]:

@@ -5,8 +5,9 @@ A gate that takes one expert only, or an expert that no gate takes, has collapse
 Shapes: B = batch, T = tasks, E = experts, M = mixtures.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,24 +23,34 @@ from mtl_model.sharing.ple import PLE
 from mtl_model.sharing.stem import STEM
 
 Inputs = tuple[Any, ...]
-Gate = Callable[[Any, Inputs], Tensor]  # a module and what it was called with -> gate weights (M, B, E)
+SHARED = "shared"
 
 
-def expert_loads(model: JointModel, batches: Iterable[Batch]) -> dict[str, list[float]]:
-    """Gate -> the mean weight of each expert that it mixes; empty without gates."""
+class Gates(NamedTuple):
+    """Of a module: each gate's experts by name, with their place among its weights.
+
+    `weigh` maps the module and what it was called with to the weights (M, B, E).
+    """
+
+    module: nn.Module
+    experts: Mapping[str, Mapping[str, int]]
+    weigh: Callable[[Any, Inputs], Tensor]
+
+
+def expert_loads(model: JointModel, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
+    """Gate -> the mean weight of each expert that it mixes, by the expert's name; empty without gates."""
     sums: dict[str, Tensor] = {}
     num_rows = 0
 
-    def add(names: Sequence[str], gate: Gate) -> Callable[[nn.Module, Inputs], None]:
+    def add(gates: Gates) -> Callable[[nn.Module, Inputs], None]:
         def hook(module: nn.Module, inputs: Inputs) -> None:
-            for name, weights in zip(names, gate(module, inputs).sum(dim=1), strict=True):
+            for name, weights in zip(gates.experts, gates.weigh(module, inputs).sum(dim=1), strict=True):
                 sums[name] = sums.get(name, 0) + weights.double()
 
         return hook
 
-    hooks = [
-        module.register_forward_pre_hook(add(names, gate)) for module, names, gate in _gates(model.sharing)
-    ]
+    all_gates = _gates(model.sharing)
+    hooks = [gates.module.register_forward_pre_hook(add(gates)) for gates in all_gates]
     model.eval()
     with torch.inference_mode():
         for batch in batches if hooks else ():
@@ -47,27 +58,67 @@ def expert_loads(model: JointModel, batches: Iterable[Batch]) -> dict[str, list[
             num_rows += batch.num_rows
     for handle in hooks:
         handle.remove()
-    return {name: (total / num_rows).tolist() for name, total in sums.items()}
+    if not num_rows:
+        return {}
+    return {
+        gate: {expert: float(sums[gate][place]) / num_rows for expert, place in experts.items()}
+        for gates in all_gates
+        for gate, experts in gates.experts.items()
+    }
 
 
-def _gates(sharing: nn.Module) -> list[tuple[nn.Module, list[str], Gate]]:
-    """(module to watch, the names of its gates, their weights)."""
+def _gates(sharing: nn.Module) -> list[Gates]:
     if isinstance(sharing, OMoE):
-        return [(sharing, ["all tasks"], _omoe)]
-    if isinstance(sharing, MMoE | STEM):
-        return [(sharing, list(sharing.tasks), _mmoe if isinstance(sharing, MMoE) else _stem)]
+        return [Gates(sharing, {"all tasks": _places(["expert"] * sharing.gate.out_features)}, _omoe)]
+    if isinstance(sharing, MMoE):
+        num_experts = sharing.gates.out_features // len(sharing.tasks)
+        experts = _places(["expert"] * num_experts)
+        return [Gates(sharing, dict.fromkeys(sharing.tasks, experts), _mmoe)]
+    if isinstance(sharing, STEM):
+        owners = [task for task in sharing.tasks for _ in range(sharing.num_task_experts)]
+        experts = _places([*owners, *[SHARED] * sharing.num_shared_experts])
+        return [Gates(sharing, dict.fromkeys(sharing.tasks, experts), _stem)]
     if isinstance(sharing, PLE):
-        return [
-            (level, [f"{task}, level {row}" for task in sharing.tasks], _ple)
-            for row, level in enumerate(sharing.levels, start=1)
-        ]
+        levels: Iterable[tuple[int, Any]] = enumerate(sharing.levels, start=1)
+        return [gates for number, level in levels for gates in _gates_of_level(sharing.tasks, number, level)]
     if isinstance(sharing, HoME):
-        groups = [f"group {row}" for row in range(1, sharing.groups.num_mixtures)]
+        names = {reader: f"group {reader}" if reader else SHARED for reader in sharing.groups.readers}
+        tasks = {task: str(task) for task in sharing.second.readers}
         return [
-            (sharing.groups, [*groups, "shared"], _home),
-            (sharing.second, list(sharing.tasks), _home),
+            Gates(level, {readers[reader]: _read(level, reader) for reader in readers}, _home)
+            for level, readers in ((sharing.groups, names), (sharing.second, tasks))
         ]
     return []
+
+
+def _gates_of_level(tasks: Sequence[str], number: int, level: ple.Level) -> list[Gates]:
+    """Of PLE: the tasks' gates, over their own experts and the shared ones; the shared part's, over all."""
+    shared = [SHARED] * level.num_shared_experts
+    of_tasks = {
+        f"{task}, level {number}": _places([task] * level.num_task_experts + shared) for task in tasks
+    }
+    gates = [Gates(level, of_tasks, _ple)]
+    if level.shared_gate is not None:
+        owners = [task for task in tasks for _ in range(level.num_task_experts)] + shared
+        gates.append(Gates(level, {f"{SHARED}, level {number}": _places(owners)}, _ple_shared))
+    return gates
+
+
+def _places(owners: Sequence[str]) -> dict[str, int]:
+    """Numbers each owner's experts from 1 on: `click 1`, `click 2`, `shared 1`."""
+    counts: Counter[str] = Counter()
+    places = {}
+    for place, owner in enumerate(owners):
+        counts[owner] += 1
+        places[f"{owner} {counts[owner]}"] = place
+    return places
+
+
+def _read(level: home.Level, reader: str | None) -> dict[str, int]:
+    """The experts of a level of HoME that a mixture may read."""
+    is_read = level.is_read[level.readers.index(reader), 0]
+    places = _places([owner or SHARED for owner in level.owners])
+    return {expert: place for expert, place in places.items() if is_read[place]}
 
 
 def _omoe(sharing: OMoE, inputs: Inputs) -> Tensor:
@@ -84,9 +135,15 @@ def _stem(sharing: STEM, inputs: Inputs) -> Tensor:
 
 
 def _ple(level: ple.Level, inputs: Inputs) -> Tensor:
-    """Of the tasks' gates: own experts first, then the shared ones."""
     gate_inputs = inputs[0] if inputs[0].dim() == 2 else inputs[0][:-1]
     return parallel_linear(level.task_gates, gate_inputs, level.num_tasks).softmax(dim=-1)
+
+
+def _ple_shared(level: ple.Level, inputs: Inputs) -> Tensor:
+    if level.shared_gate is None:
+        raise ValueError("the last level of PLE has no shared gate")
+    gate_inputs = inputs[0] if inputs[0].dim() == 2 else inputs[0][-1]
+    return torch.softmax(level.shared_gate(gate_inputs), dim=-1)[None]
 
 
 def _home(level: home.Level, inputs: Inputs) -> Tensor:

@@ -85,6 +85,7 @@ class Level(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        self.owners, self.readers = tuple(owners), tuple(reads)
         self.num_experts, self.num_mixtures = len(owners), len(reads)
         self.experts = SwishMLPs(input_dim, len(owners), expert_hidden_dims, dropout)
         self.feature_down = nn.Linear(input_dim, len(owners) * feature_gate_rank)

@@ -18,14 +18,22 @@ ROW = {
     "ci_low": 0.69,
     "ci_high": 0.71,
     "twin": 0.72,
+    "twin_tuning": "learning_rate0.5-width1-penalty1",
+    "log_loss": 0.3125,
+    "twin_log_loss": 0.25,
+    "calibration": None,
+    "twin_calibration": 1.0,
     "gain": -0.0278,
     "gain_low": -0.04,
     "gain_high": -0.01,
     "verdict": "negative transfer",
     "parameters": 12_345,
     "rows_per_second": 6789.0,
+    "twin_parameters": 54_321,
+    "twin_rows_per_second": 1234.0,
 }
-AVERAGE = ROW | {"task": "average", "mean": None, "ci_low": None, "ci_high": None, "twin": None}
+OF_TASKS = ("mean", "ci_low", "ci_high", "twin", "twin_tuning", "log_loss", "twin_log_loss", "calibration")
+AVERAGE = ROW | {"task": "average"} | dict.fromkeys(OF_TASKS)
 
 
 def compare(scenario: Path, *arguments: str) -> Result:
@@ -74,5 +82,8 @@ def test_rows_are_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> None:
     words = " ".join(capsys.readouterr().out.split())
 
     assert [json.loads(line) for line in lines] == [ROW, AVERAGE]
-    for word in ("0.7000", "-2.78 %", "-4.00 to -1.00", "negative transfer", "12,345", "6,789"):
-        assert word in words
+    expected = (
+        "0.7000", "-2.78 %", "-4.00 to -1.00", "negative transfer", "0.3125 / 0.2500", "learning rate x 0.5",
+        "mmoe, fixed 12,345 54,321 6,789 1,234",
+    )  # fmt: skip
+    assert [word for word in expected if word not in words] == []

@@ -4,7 +4,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from jobs.compare.combinations import Combination, Tuning, list_combinations, model_of
+from jobs.compare.combinations import Combination, Tuning, describe_tuning, list_combinations, model_of
 from jobs.config import load_scenario
 from mtl_model.balancing.build_balancer import BALANCERS
 from mtl_model.config import HeadName, ModelConfig
@@ -101,6 +101,17 @@ def test_a_tuning_multiplies_the_penalty_of_a_factorisation_and_needs_one() -> N
     assert twin.factorization == model.factorization.model_copy(update={"penalty": 0.025})
     with pytest.raises(ValueError, match="no factorization whose penalty"):
         model_of(MODEL, lighter)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "text"),
+    [
+        pytest.param(Tuning(), "as the scenario", id="none"),
+        pytest.param(Tuning(0.5, 2, 1e-5), "learning rate x 0.5, width x 2, penalty x 1e-05", id="all"),
+    ],
+)
+def test_a_tuning_is_told_by_what_is_not_the_scenarios(tuning: Tuning, text: str) -> None:
+    assert describe_tuning(tuning.name) == text
 
 
 @pytest.mark.parametrize("balancing", BALANCERS)

@@ -59,7 +59,9 @@ def test_runs_are_trained_judged_kept_and_told_of(run: Run, base_spec: TrainSpec
     judged = evaluate(whole.runs[2].spec.output_dir, base_spec.validation_files, weights="judged")
     result = read_result(whole.runs[2].folder)
     assert result.values["purchase"] == pytest.approx(judged["purchase"]["auc"])
-    assert list(result.expert_loads) == list(tasks)
+    assert {gate: len(experts) for gate, experts in result.expert_loads.items()} == dict.fromkeys(tasks, 3)
+    assert result.probabilities["purchase"]["log_loss"] == pytest.approx(judged["purchase"]["log_loss"])
+    assert rows[0]["twin_parameters"] > rows[0]["parameters"] / 2
     assert [len(row) for row in result.cosines] == [2, 2]
     assert list(read_influence(whole.runs[0].folder)) == ["purchase"]
     assert [(row["task"], row["metric"]) for row in rows] == [
@@ -71,6 +73,10 @@ def test_runs_are_trained_judged_kept_and_told_of(run: Run, base_spec: TrainSpec
     assert rows[0]["gain"] == pytest.approx(rows[0]["mean"] / rows[0]["twin"] - 1)
     assert rows[0]["gain_low"] < rows[0]["gain"] < rows[0]["gain_high"]
     html = page.read_text()
+    assert "expert 3" in html
+    assert f"{rows[0]['twin_parameters']:,}" in html
+    assert f"{rows[1]['twin_log_loss']:.4f}" in html
+    assert "as the scenario" in html
     assert html.count("<svg") == 3 + 1  # gains of the average and of two tasks, one against the other
     assert not re.search(r"https?://|<script|<link", html)  # one file, no network
 

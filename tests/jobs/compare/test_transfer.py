@@ -26,13 +26,21 @@ def make_run(tmp_path: Path, base_spec: TrainSpec) -> MakeRun:
     """A finished run with given values per task, and what users add to them."""
 
     def make(
-        combination: Combination, values: dict[str, float], noise: Any = NOISE, metric: str = "auc"
+        combination: Combination,
+        values: dict[str, float],
+        noise: Any = NOISE,
+        metric: str = "auc",
+        parameters: int = 1000,
+        speed: float = 500.0,
+        log_loss: float | None = None,
     ) -> PlannedRun:
         folder = tmp_path / combination.name
         folder.mkdir()
         influence = dict.fromkeys(values, noise)
         pq.write_table(pa.table(influence), folder / INFLUENCE)
-        result = RunResult(dict.fromkeys(values, metric), values, 1000, 500.0, [], {})
+        sizes = {} if log_loss is None else {"log_loss": log_loss}
+        metrics, probabilities = dict.fromkeys(values, metric), dict.fromkeys(values, sizes)
+        result = RunResult(metrics, values, probabilities, parameters, speed, [], {})
         (folder / RESULT).write_text(json.dumps(asdict(result)))
         return PlannedRun(combination, folder, base_spec)
 
@@ -62,6 +70,34 @@ def test_a_gain_is_relative_and_the_average_is_over_tasks(make_run: MakeRun) -> 
     assert (click["gain"], buy["gain"]) == pytest.approx((0.2, -0.05))
     assert average["gain"] == pytest.approx((0.2 - 0.05) / 2)
     assert (click["parameters"], click["rows_per_second"]) == (1000, 500.0)
+
+
+def test_twins_cost_what_all_of_them_cost_one_after_another(make_run: MakeRun) -> None:
+    wide = Tuning(width=2)
+    runs = [
+        make_run(twin("click"), {"click": 0.5}, parameters=10, speed=100.0),
+        make_run(twin("click", tuning=wide), {"click": 0.6}, parameters=20, speed=50.0),
+        make_run(twin("coupon"), {}, parameters=5, speed=100.0),
+        make_run(joint(), {"click": 0.6}, parameters=12, speed=80.0),
+    ]
+
+    click = compare_runs(runs)[0]
+
+    assert click["twin_tuning"] == wide.name
+    assert (click["parameters"], click["twin_parameters"]) == (12, 25)
+    assert click["twin_rows_per_second"] == pytest.approx(1 / (1 / 50 + 1 / 100))
+
+
+def test_probabilities_are_means_over_the_seeds_and_none_of_the_average(make_run: MakeRun) -> None:
+    runs = [
+        *(make_run(twin("click", seed), {"click": 0.5}, log_loss=0.4) for seed in (1, 2)),
+        *(make_run(joint(seed), {"click": 0.6}, log_loss=seed / 10) for seed in (1, 2)),
+    ]
+
+    click, average = compare_runs(runs)
+
+    assert (click["log_loss"], click["twin_log_loss"]) == pytest.approx((0.15, 0.4))
+    assert click["calibration"] is click["twin_calibration"] is average["log_loss"] is None
 
 
 @pytest.mark.parametrize(("metric", "best"), [("auc", "wide"), ("log_loss", "slow")])
