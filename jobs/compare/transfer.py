@@ -1,7 +1,9 @@
 """Results of the runs -> a table: what each combination gains over single-task twins, with its uncertainty.
 
 The gain of a task is (M - M_twin) / M_twin, its sign turned for errors; that of a combination is the mean
-over tasks (Maninis et al., CVPR 2019, doi.org/10.1109/CVPR.2019.00195). Intervals of 95% come from a paired
+over tasks (Maninis et al., CVPR 2019, doi.org/10.1109/CVPR.2019.00195). A normalised Gini, which is 0 without
+skill, is put on the scale of AUC first, M = (1 + Gini) / 2: percent of a twin near 0 would mean nothing, and
+swamp the average. Intervals of 95% come from a paired
 bootstrap: each replicate weighs users, the same way in all runs, and draws seeds with replacement.
 
 Shapes: S = seeds, G = groups of users, N = replicates.
@@ -135,8 +137,9 @@ def _rows_of(own: Mapping[str, Sample], twins: Mapping[str, tuple[str, Sample]])
 def _gain(own: Sample, twin: Sample) -> tuple[float, Floats]:
     """The relative gain, and in each replicate (N,)."""
     sign = -1.0 if own.metric in LESS_IS_BETTER else 1.0
-    gain = sign * (own.values.mean() - twin.values.mean()) / abs(twin.values.mean())
-    draws = sign * (own.replicates - twin.replicates) / np.abs(twin.replicates)
+    skill_free = 1.0 if own.metric == "normalised_gini" else 0.0  # (1 + Gini) / 2 is on the scale of AUC
+    gain = sign * (own.values.mean() - twin.values.mean()) / (skill_free + twin.values.mean())
+    draws = sign * (own.replicates - twin.replicates) / (skill_free + twin.replicates)
     return float(gain), draws
 
 

@@ -72,6 +72,20 @@ def test_a_gain_is_relative_and_the_average_is_over_tasks(make_run: MakeRun) -> 
     assert (click["parameters"], click["rows_per_second"]) == (1000, 500.0)
 
 
+def test_a_gini_near_0_is_no_base_of_percents(make_run: MakeRun) -> None:
+    gini = {"metric": "normalised_gini"}
+    runs = [
+        make_run(twin("spend"), {"spend": 0.005}, **gini),
+        make_run(joint(), {"spend": 0.02}, **gini),
+    ]
+
+    spend = compare_runs(runs)[0]
+
+    as_auc = [(1 + value) / 2 for value in (0.005, 0.02)]
+    assert spend["gain"] == pytest.approx(as_auc[1] / as_auc[0] - 1)
+    assert spend["gain"] < spend["gain_high"] < 0.06
+
+
 def test_twins_cost_what_all_of_them_cost_one_after_another(make_run: MakeRun) -> None:
     wide = Tuning(width=2)
     runs = [
