@@ -173,11 +173,11 @@ def compare_models(task_metrics: Iterable[Row]) -> list[Row]:
 def compare_slices(task_metrics: Iterable[Row], slices: Sequence[str]) -> list[Row]:
     """Tonight's model on each slice and on all rows: each task's first ranking metric, and its calibration.
 
-    A slice without a labelled row has no value.
+    A slice without a labelled row is left out; one on which the metric is not defined has no value.
     """
     values: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
     for row in task_metrics:
-        if row["role"] == "candidate" and row["value"] is not None:
+        if row["role"] == "candidate":
             values[row["task"], row["metric"]][row.get("slice") or ALL_ROWS] = row
     shown = []
     for task in dict.fromkeys(task for task, _ in values):
@@ -189,11 +189,12 @@ def compare_slices(task_metrics: Iterable[Row], slices: Sequence[str]) -> list[R
             "metric": metric,
             "slice": part,
             "whole": values[task, metric].get(ALL_ROWS, {}).get("value"),
-            "value": values[task, metric].get(part, {}).get("value"),
-            "example_count": values[task, metric].get(part, {}).get("example_count"),
+            "value": values[task, metric][part]["value"],
+            "example_count": values[task, metric][part]["example_count"],
         }
         for task, metric in shown
         for part in slices
+        if part in values[task, metric]
     ]
 
 
