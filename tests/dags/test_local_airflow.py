@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
 NIGHTSHELF = str(Path(sys.executable).parent / "nightshelf")
 PUBLISHED = ["recommendations", "coupon_recommendations", "item_complements", "user_profiles", "task_metrics"]
-DAYS = ["2017-05-18", "2017-05-19", "2017-05-20"]
+DAYS = ["2017-05-19", "2017-05-20"]
 
 
 def wait_for(what: str, is_true: Callable[[], Any], timeout_seconds: float) -> None:

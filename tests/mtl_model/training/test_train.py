@@ -183,13 +183,19 @@ def test_a_training_chooses_its_precision(make_spec: MakeSpec, monkeypatch: pyte
 def test_two_processes_twice_give_the_same_weights_bit_for_bit(
     make_spec: MakeSpec, tmp_path: Path, embeddings: dict[str, Any]
 ) -> None:
-    specs = [make_spec(output, num_rows=1000, num_processes=2, **embeddings) for output in ("one", "two")]
+    stopping = {"task": "purchase", "metric": "auc", "patience": 1}
+    settings = {"num_processes": 2, "epochs": 6, "early_stopping": stopping} | embeddings
+    specs = [make_spec(output, num_rows=1000, **settings) for output in ("one", "two")]
 
     for spec in specs:
         completed = train_by_torchrun(spec, tmp_path)
         assert completed.returncode == 0, completed.stderr
 
     assert same(weights(specs[0]), weights(specs[1]))
+    first, second = (json.loads((spec.output_dir / "early_stopping.json").read_bytes()) for spec in specs)
+    assert first == second
+    auc = evaluate(specs[0].output_dir, specs[0].validation_files)["purchase"]["auc"]  # by one process
+    assert auc == first["values"][first["best_epoch"]] == max(first["values"])
 
 
 @pytest.mark.parametrize("reader", ["arrow", "petastorm"])
