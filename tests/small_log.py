@@ -99,6 +99,7 @@ def write_scenario(path: Path, log: Path, **sections: dict[str, Any]) -> Path:
         "examples": {"training_weeks": 4, "negative_sampling_rate": 0.5},
         "model": {"embedding_dim": 4, "sharing": {"name": "shared_bottom", "hidden_dims": [16]}},
         "recommend": {"min_baskets_together": 2},
+        "learn": {"twins": None},
     }
     for changes in (small, sections):
         for section, values in changes.items():

@@ -94,7 +94,7 @@ TWIN_GAINS = Table(
         Column("ci_low", "double", "lower end of its 95% interval"),
         Column("ci_high", "double", "upper end"),
         Column("twin", "double", "the metric of the twin"),
-        Column("gain", "double", "relative gain of the joint model; above 0 is better whatever the metric"),
+        Column("gain", "double", "relative gain of the joint model, above 0 is better (docs/compare.md)"),
         Column("gain_low", "double", "lower end of its 95% interval, by a paired bootstrap over users"),
         Column("gain_high", "double", "upper end"),
         Column("verdict", "string", "positive transfer, negative transfer or no clear difference"),

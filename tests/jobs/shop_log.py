@@ -22,7 +22,10 @@ def write_shop_log(spark: SparkSession, folder: Path, **changes: Any) -> Path:
 def write_shop_scenario(path: Path, log: Path, **changes: dict[str, Any]) -> Path:
     """Writes conf/shop.yaml once more for another log, named `small`, with changes per section."""
     scenario = yaml.safe_load((CONF_FOLDER / "shop.yaml").read_text(encoding="utf-8"))
-    small: dict[str, dict[str, Any]] = {"logs": {"path": str(log), "first_day": FIRST_DAY}}
+    small: dict[str, dict[str, Any]] = {
+        "logs": {"path": str(log), "first_day": FIRST_DAY},
+        "learn": {"twins": None},
+    }
     for sections in (small, changes):
         for section, values in sections.items():
             scenario[section] = {**scenario[section], **values}

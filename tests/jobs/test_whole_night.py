@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -32,7 +33,11 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("NIGHTSHELF_HOME", str(folder / "home"))
         patch.setenv("OMP_NUM_THREADS", "1")
         log = write_small_log(folder / "log")
-        path = write_scenario(folder / "small.yaml", log, recommend={"reasons": {"task": "purchase"}})
+        changes: dict[str, dict[str, Any]] = {
+            "recommend": {"reasons": {"task": "purchase"}},
+            "learn": {"twins": {"sample_rate": 1.0, "every_days": 7}},  # the second night is a Sunday
+        }
+        path = write_scenario(folder / "small.yaml", log, **changes)
         result = nightshelf("run", "--scenario", str(path), "--date", str(DAY))
         assert result.exit_code == 0, result.stderr
         yield str(path)
@@ -117,4 +122,8 @@ def test_the_same_night_twice_gives_equal_tables_and_the_next_night_adds_a_day(s
     assert {table for table in before if before[table] != after[table]} == set()
     days = nightshelf("query", "SELECT DISTINCT ds FROM recommendations ORDER BY 1", "--scenario", scenario)
     assert days.stdout.split() == ["ds", "2017-05-13", "2017-05-14"]
-    assert (home_of(scenario) / "reports" / "small" / "2017-05-14.html").is_file()
+    report = (home_of(scenario) / "reports" / "small" / "2017-05-14.html").read_text(encoding="utf-8")
+    assert "The joint model against a single-task twin of each task" in report
+    of_sunday = "SELECT ds, diagnostic, status FROM diagnostics WHERE diagnostic = 'twin_gains' ORDER BY ds"
+    outcomes = nightshelf("query", of_sunday, "--scenario", scenario).stdout.split()[1:]
+    assert outcomes == ["2017-05-13,twin_gains,skipped", "2017-05-14,twin_gains,measured"]
