@@ -90,8 +90,8 @@ def describe_missing_gains(run: Run) -> str:
         return "Not measured: the tasks of this model share nothing."
     if twins is None:
         return (
-            "Not measured: the scenario has no learn.twins. Such as {sample_rate: 0.1, every_days: 7} trains "
-            "a twin of each task on a tenth of the rows, every seventh night."
+            "Not measured: the scenario has no learn.twins. Such as {sample_rate: 0.3, every_days: 7} trains "
+            "a twin of each task on three tenths of the rows, every seventh night."
         )
     nights = (run.date + timedelta(offset) for offset in range(1, twins.every_days + 1))
     due = next(night for night in nights if run.scenario.learn.has_twins_on(night))
