@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from mtl_model.config import ModelConfig, TaskConfig
 from mtl_model.sharing.config import SharingConfig
+from mtl_model.training.config import STOPPING_METRICS
 
 TWIN = "single_task"
 _SETTINGS: Mapping[str, Any] = {
@@ -29,15 +30,6 @@ _SETTINGS: Mapping[str, Any] = {
     "estimator": "dr",
     "counterfactual_weight": 0.1,
     "calibrator_weight": 0.1,
-}
-# By head, what early stopping can watch: first what a comparison judges by.
-_STOPPING_METRICS: Mapping[str, Sequence[str]] = {
-    "binary": ("auc", "gauc", "pr_auc", "log_loss"),
-    "multilabel": ("auc", "log_loss"),
-    "zero_inflated_lognormal": ("normalised_gini", "mean_absolute_error", "root_mean_squared_error"),
-    "regression": ("root_mean_squared_error", "mean_absolute_error"),
-    "ordinal": ("root_mean_squared_error", "mean_absolute_error"),
-    "multiclass": ("log_loss", "accuracy"),
 }
 
 
@@ -153,7 +145,7 @@ def _stop_on(model: ModelConfig, name: str) -> dict[str, Any] | None:
     stopping = model.training.early_stopping
     if stopping is None:
         return None
-    metrics = _STOPPING_METRICS[next(task.head for task in model.tasks if task.name == name)]
+    metrics = STOPPING_METRICS[next(task.head for task in model.tasks if task.name == name)]
     metric = stopping.metric if stopping.metric in metrics else metrics[0]
     return stopping.model_dump() | {"task": name, "metric": metric}
 

@@ -21,11 +21,11 @@ StoppingMetric = Literal[
     "mean_absolute_error",
     "root_mean_squared_error",
 ]
-ERRORS: tuple[StoppingMetric, ...] = ("mean_absolute_error", "root_mean_squared_error")
-STOPPING_METRICS: dict[str, tuple[StoppingMetric, ...]] = {  # by head
+ERRORS: tuple[StoppingMetric, ...] = ("root_mean_squared_error", "mean_absolute_error")
+STOPPING_METRICS: dict[str, tuple[StoppingMetric, ...]] = {  # by head, first what a comparison judges by
     "binary": ("auc", "gauc", "pr_auc", "log_loss"),
     "multilabel": ("auc", "log_loss"),
-    "multiclass": ("accuracy", "log_loss"),
+    "multiclass": ("log_loss", "accuracy"),
     "zero_inflated_lognormal": ("normalised_gini", *ERRORS),
     "regression": ERRORS,
     "ordinal": ERRORS,
