@@ -38,6 +38,12 @@ class PlannedRun:
     def is_finished(self) -> bool:
         return (self.folder / RESULT).is_file()
 
+    def write_spec(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "spec.json"
+        path.write_text(self.spec.model_dump_json(indent=1), encoding="utf-8")
+        return path
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -76,11 +82,8 @@ def train_runs(run: Run, plan: Plan, report: Callable[[PlannedRun, int, int], No
     to_do = plan.to_do
     for number, planned in enumerate(to_do, start=1):
         report(planned, number, len(to_do))
-        planned.folder.mkdir(parents=True, exist_ok=True)
-        spec_file = planned.folder / "spec.json"
-        spec_file.write_text(planned.spec.model_dump_json(indent=1), encoding="utf-8")
         if not planned.spec.output_dir.exists():  # else it was killed while it was judged
-            launch_training(run, spec_file)
+            launch_training(run, planned.write_spec())
         judge_run(planned.folder, planned.spec, planned.combination.twin_of)
 
 

@@ -15,9 +15,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jobs.compare.combinations import TWIN, list_combinations
-from jobs.compare.train_runs import Plan, PlannedRun, plan_run, train_runs
+from jobs.compare.judge_run import judge_run
+from jobs.compare.train_runs import plan_run
 from jobs.compare.transfer import compare_runs
 from jobs.lake.lake import Lake
+from jobs.learn.launch import launch_training
 from jobs.learn.train_model import make_spec
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
@@ -51,7 +53,10 @@ def train_twins(run: Run, spec: TrainSpec, folder: Path) -> list[dict[str, Any]]
     model = spec.model
     combinations = list_combinations(model, [model.sharing.name], [model.balancing.name], num_seeds=1)
     runs = [plan_run(folder, spec, combination) for combination in combinations]
-    train_runs(run, Plan(runs, example_count=0, seconds_per_run=None), _log_start)
+    logger.info("training %s", [planned.combination.name for planned in runs])
+    launch_training(run, *[planned.write_spec() for planned in runs])
+    for planned in runs:
+        judge_run(planned.folder, planned.spec, planned.combination.twin_of)
     return compare_runs(runs)
 
 
@@ -77,7 +82,3 @@ def sample_files(files: Iterable[Path], sample_rate: float, folder: Path) -> tup
             with pq.ParquetWriter(sampled[-1], batch.schema) as writer:
                 writer.write_batch(batch)
     return tuple(sampled)
-
-
-def _log_start(planned: PlannedRun, number: int, total: int) -> None:
-    logger.info("twins: %s, %d of %d", planned.combination.name, number, total)

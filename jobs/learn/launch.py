@@ -15,21 +15,23 @@ from jobs.stage import Run
 logger = logging.getLogger(__name__)
 
 
-def launch_training(run: Run, spec_file: Path) -> None:
+def launch_training(run: Run, *spec_files: Path) -> None:
     """Starts this node's share of `training.num_processes`; with several nodes torchrun waits for the others.
+
+    The processes train one spec after the other: a start takes as long as a small training.
 
     Raises:
         ValueError: if the nodes cannot have equal shares.
     """
     arguments = run.runtime.torchrun_arguments
-    command = torchrun_command(arguments, run.scenario.model.training.num_processes, spec_file)
+    command = torchrun_command(arguments, run.scenario.model.training.num_processes, spec_files)
     if count_nodes(arguments) > 1:
         said = shlex.join(command)
         logger.info("start this on every other node, too, with its own --node-rank if one is given: %s", said)
     run_to_its_end(command, {**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def torchrun_command(arguments: Sequence[str], num_processes: int, spec_file: Path) -> list[str]:
+def torchrun_command(arguments: Sequence[str], num_processes: int, spec_files: Sequence[Path]) -> list[str]:
     num_nodes = count_nodes(arguments)
     if num_processes % num_nodes:
         raise ValueError(
@@ -38,7 +40,7 @@ def torchrun_command(arguments: Sequence[str], num_processes: int, spec_file: Pa
         )
     return [sys.executable, "-m", "torch.distributed.run", *(arguments or ("--standalone",)),
             "--nproc-per-node", str(num_processes // num_nodes),
-            "-m", "mtl_model.training.train", "--spec", str(spec_file)]  # fmt: skip
+            "-m", "mtl_model.training.train", "--spec", *map(str, spec_files)]  # fmt: skip
 
 
 def count_nodes(arguments: Sequence[str]) -> int:

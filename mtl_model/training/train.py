@@ -264,13 +264,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--spec", type=Path, required=True, help="the JSON file of a TrainSpec")
+    parser.add_argument(
+        "--spec",
+        type=Path,
+        required=True,
+        nargs="+",
+        help="the JSON file of a TrainSpec; several are trained one after the other",
+    )
     arguments = parser.parse_args(argv)
-    spec = TrainSpec.model_validate_json(arguments.spec.read_bytes())
+    specs = [TrainSpec.model_validate_json(path.read_bytes()) for path in arguments.spec]
     with join_process_group() as group:
         level = logging.INFO if group.is_main else logging.WARNING
         logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        train(spec, group)
+        for spec in specs:
+            train(spec, group)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_a_failure_names_the_command() -> None:
     ],
 )
 def test_each_node_starts_its_share_of_the_processes(arguments: tuple[str, ...], per_node: str) -> None:
-    command = torchrun_command(arguments, 4, Path("spec.json"))
+    command = torchrun_command(arguments, 4, [Path("spec.json")])
 
     assert command[command.index("--nproc-per-node") + 1] == per_node
     assert command[3:4] == list(arguments[:1] or ["--standalone"])
@@ -77,4 +77,4 @@ def test_each_node_starts_its_share_of_the_processes(arguments: tuple[str, ...],
 )
 def test_nodes_that_cannot_have_equal_shares_are_refused(num_nodes: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        torchrun_command(("--nnodes", num_nodes), 4, Path("spec.json"))
+        torchrun_command(("--nnodes", num_nodes), 4, [Path("spec.json")])

@@ -45,10 +45,15 @@ def torchrun(num_processes: int, *command: str | Path) -> subprocess.CompletedPr
     )
 
 
-def train_by_torchrun(spec: TrainSpec, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+def train_by_torchrun(
+    spec: TrainSpec, tmp_path: Path, *others: TrainSpec
+) -> subprocess.CompletedProcess[str]:
+    """The spec, then the others, by the same processes."""
+    files = [tmp_path / f"spec{number}.json" for number in range(1 + len(others))]
+    for path, content in zip(files, (spec, *others), strict=True):
+        path.write_text(content.model_dump_json())
     num_processes = spec.model.training.num_processes
-    return torchrun(num_processes, "-m", "mtl_model.training.train", "--spec", tmp_path / "spec.json")
+    return torchrun(num_processes, "-m", "mtl_model.training.train", "--spec", *files)
 
 
 def read_history(spec: TrainSpec) -> list[dict[str, Any]]:
@@ -185,14 +190,14 @@ def test_two_processes_twice_give_the_same_weights_bit_for_bit(
 ) -> None:
     stopping = {"task": "purchase", "metric": "auc", "patience": 1}
     settings = {"num_processes": 2, "epochs": 6, "early_stopping": stopping} | embeddings
-    specs = [make_spec(output, num_rows=1000, **settings) for output in ("one", "two")]
+    specs = [make_spec(output, num_rows=1000, **settings) for output in ("one", "two", "three")]
 
-    for spec in specs:
-        completed = train_by_torchrun(spec, tmp_path)
+    for started_with in (specs[:1], specs[1:]):
+        completed = train_by_torchrun(started_with[0], tmp_path, *started_with[1:])
         assert completed.returncode == 0, completed.stderr
 
-    assert same(weights(specs[0]), weights(specs[1]))
-    first, second = (json.loads((spec.output_dir / "early_stopping.json").read_bytes()) for spec in specs)
+    assert all(same(weights(specs[0]), weights(spec)) for spec in specs[1:])
+    first, second, _ = (json.loads((spec.output_dir / "early_stopping.json").read_bytes()) for spec in specs)
     assert first == second
     auc = evaluate(specs[0].output_dir, specs[0].validation_files)["purchase"]["auc"]  # by one process
     assert auc == first["values"][first["best_epoch"]] == max(first["values"])
