@@ -12,6 +12,7 @@ from jobs.compare.combinations import describe_tuning
 from jobs.compare.judge_run import read_result
 from jobs.compare.plots import Heat, cosine_heat, gain_plots, load_heat, pareto_scatters
 from jobs.compare.train_runs import PlannedRun, comparison_folder
+from jobs.config import ScenarioConfig
 from jobs.stage import Run
 
 
@@ -28,6 +29,7 @@ def write_page(run: Run, runs: Sequence[PlannedRun], rows: Sequence[Mapping[str,
     page = environment.get_template("compare.html.jinja").render(
         run=run,
         rows=rows,
+        judged_on=describe_judging(run.scenario),
         seeds=len({planned.combination.seed for planned in runs}),
         gains=gain_plots(rows),
         costs=cost_rows(rows),
@@ -48,6 +50,14 @@ def write_page(run: Run, runs: Sequence[PlannedRun], rows: Sequence[Mapping[str,
 def cost_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The first row of each combination: all of its rows have the same cost."""
     return list({(row["sharing"], row["balancing"]): row for row in reversed(rows)}.values())[::-1]
+
+
+def describe_judging(scenario: ScenarioConfig) -> str:
+    """The rows that judge, which no model of a comparison has seen."""
+    if folds := scenario.examples.folds:
+        return f"one of {folds} folds of the examples"
+    days = scenario.learn.validation_days
+    return f"the newest {days} days of closed anchors" if days > 1 else "the newest day of closed anchors"
 
 
 def _heats(runs: Sequence[PlannedRun]) -> tuple[list[Heat], list[Heat]]:

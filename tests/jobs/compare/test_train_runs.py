@@ -9,7 +9,8 @@ from jobs.compare.combinations import Combination, list_combinations
 from jobs.compare.judge_run import RESULT, read_influence, read_result
 from jobs.compare.train_runs import Plan, PlannedRun, comparison_folder, hold_comparison, plan_run, train_runs
 from jobs.compare.transfer import AVERAGE, compare_runs
-from jobs.compare.write_page import write_page
+from jobs.compare.write_page import describe_judging, write_page
+from jobs.config import load_scenario
 from jobs.exit_codes import RunHeldError
 from jobs.stage import Run
 from mtl_model.config import TrainSpec
@@ -74,6 +75,7 @@ def test_runs_are_trained_judged_kept_and_told_of(run: Run, base_spec: TrainSpec
     assert rows[0]["gain_low"] < rows[0]["gain"] < rows[0]["gain_high"]
     html = page.read_text()
     assert "expert 3" in html
+    assert "judged on the newest 7 days of closed anchors, which" in html
     assert f"{rows[0]['twin_parameters']:,}" in html
     assert f"{rows[1]['twin_log_loss']:.4f}" in html
     assert "as the scenario" in html
@@ -138,3 +140,15 @@ def test_two_comparisons_of_a_date_do_not_run_at_once(run: Run) -> None:
         hold_comparison(run),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("scenario", "judges"),
+    [
+        ("grocery", "the newest 7 days of closed anchors"),
+        ("taobao", "the newest day of closed anchors"),
+        ("movies_1m", "one of 5 folds of the examples"),
+    ],
+)
+def test_the_page_tells_which_rows_judge(scenario: str, judges: str) -> None:
+    assert describe_judging(load_scenario(scenario)) == judges
