@@ -10,7 +10,7 @@ import typer
 from jobs.commands.checking import doctor, plan, validate
 from jobs.commands.comparing import compare
 from jobs.commands.proving import backtest, demo
-from jobs.commands.reading import features, lineage, query, show, tables
+from jobs.commands.reading import digest, features, lineage, query, show, tables
 from jobs.commands.running import backfill, repair, report, rollback, run
 from jobs.commands.simulating import simulate
 
@@ -35,6 +35,10 @@ COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
     lineage: (
         "nightshelf lineage --table recommendations --date 2017-12-02",
         "nightshelf lineage --table recommendations --date 2017-12-02 --json",
+    ),
+    digest: (
+        "nightshelf digest --scenario grocery --date 2017-12-02",
+        "nightshelf digest --scenario grocery --date 2017-12-02 --json > before.json",
     ),
     rollback: (
         'nightshelf query "SELECT ds, run_id, published_at FROM publications ORDER BY published_at"',

@@ -137,6 +137,30 @@ def lineage(
         Console(width=width).print(as_tree(ancestor), highlight=False)
 
 
+def digest(
+    date: RunDate,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    scenario: Scenario = DEFAULT_SCENARIO,
+) -> None:
+    """Digests what each table holds up to a night, and its models' weights: equal digests, equal content.
+
+    Names of runs, clocks, paths and the order of rows do not count; of output tables, published rows do.
+    """
+    with clear_errors():
+        from jobs.publish.content_digest import digest_night
+
+        digests = digest_night(open_lake(scenario), date.date())
+    if as_json:
+        typer.echo(json.dumps({found.name: found.digest for found in digests}, indent=2))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading, justify in (("table", "left"), ("rows", "right"), ("digest", "left")):
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type] # rich's own literal
+    for found in digests:
+        table.add_row(found.name, f"{found.rows:,}" if found.rows else "", found.digest)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
 def _print_answer(answer: "Answer", chosen: Format) -> None:
     if chosen is Format.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
