@@ -1,8 +1,10 @@
 """Parquet data files of days: how a task writes them, and what is checked before they are committed.
 
 Each (day, bucket) becomes one file; the files depend on the rows alone and not on cores or partitions.
+A name begins with a random token, so that no two writes meet; `file_order` passes over it.
 """
 
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from pyspark import TaskContext
 from jobs.lake.columns import Table
 
 _EPOCH = date(1970, 1, 1).toordinal()
+_NAME = re.compile(r"[0-9a-f]{12}-(?P<task>\d+)-\d+-(?P<number>\d+)-(?P<bucket>\d+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,31 @@ class Place:
 
 def place_of(table: Table, location: str) -> Place:
     return Place(location, table.arrow_schema(), table.row_group_rows)
+
+
+def file_order(path: str) -> tuple[str, int, int, int, str]:
+    """Sorts the files of a table by day, bucket, task and the number within the task.
+
+    So equal tables are read in one order, whatever their files are called. Records of runs, which pyiceberg
+    writes, have no bucket: they come first on their day, in no order to rely on.
+    """
+    folder, name = path.rsplit("/", 1)
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return folder, -1, 0, 0, name
+    return folder, int(found["bucket"]), int(found["task"]), int(found["number"]), name
+
+
+def bucket_of(path: str) -> int:
+    """The bucket of the rows of a file.
+
+    Raises:
+        ValueError: if the file was not written by bucket.
+    """
+    found = _NAME.fullmatch(path.rsplit("/", 1)[1])
+    if found is None:
+        raise ValueError(f"{path} names no bucket: only tables that tasks write by bucket can be read by it")
+    return int(found["bucket"])
 
 
 class DayFileWriter:

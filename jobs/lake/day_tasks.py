@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.lake.columns import Table
+from jobs.lake.data_files import bucket_of
 from jobs.lake.days import DayRange, days_between
 from jobs.lake.files import Batches, MadeRows, Make
 from jobs.lake.lake import Lake, local_path
@@ -40,8 +41,8 @@ class Input:
     """A table that the tasks of a day `d` read as the view `view`: its days d + `first` to d + `last`.
 
     `days` names fixed days in place of those around `d`, and `where` the files of any day that may hold
-    rows of a condition; `files` are given instead of looked up. `bucketed` tables have one file a bucket,
-    named after it; of others every task reads all files.
+    rows of a condition; `files` are given instead of looked up. `bucketed` tables have one file a bucket;
+    of others every task reads all files.
     """
 
     table: Table
@@ -134,7 +135,7 @@ def _files_of(lake: Lake, item: Input, days: DayRange) -> Callable[[date], list[
 
 
 def _of_bucket(item: Input, paths: Iterable[str], bucket: int) -> list[str]:
-    return [path for path in paths if not item.bucketed or path.endswith(f"-{bucket}.parquet")]
+    return [path for path in paths if not item.bucketed or bucket_of(path) == bucket]
 
 
 def _split(rows: pa.Table, table: Table, bucket: int) -> Iterator[tuple[int, pa.Table]]:

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from jobs.lake.buckets import bucket_column
 from jobs.lake.columns import Table
-from jobs.lake.data_files import DataFile, DayFileWriter, Finish, Place, epoch_day, place_of
+from jobs.lake.data_files import DataFile, DayFileWriter, Finish, Place, epoch_day, file_order, place_of
 
 _BUCKET = "_bucket"
 _RESULT = "name string, path string, day date, row_count long"
@@ -68,7 +68,7 @@ def _files_of(written: DataFrame) -> dict[str, list[DataFile]]:
     files: dict[str, list[DataFile]] = {"": []}
     for row in written.collect():  # one row a file
         files.setdefault(row.name, []).append(DataFile(row.path, row.day, row.row_count))
-    return {name: sorted(of_table, key=lambda file: file.path) for name, of_table in files.items()}
+    return {name: sorted(of_table, key=lambda file: file_order(file.path)) for name, of_table in files.items()}
 
 
 def _check_columns(rows: DataFrame, table: Table) -> None:

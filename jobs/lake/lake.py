@@ -36,7 +36,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.columns import Table
-from jobs.lake.data_files import DataFile, Finish, check_day, epoch_day, place_of
+from jobs.lake.data_files import DataFile, Finish, check_day, epoch_day, file_order, place_of
 from jobs.lake.days import DayRange, days_between, merge_ranges, missing_ranges
 from jobs.lake.files import Make, write_files, write_made
 from jobs.lake.transactions import OneCopyTransaction, replace_files
@@ -95,18 +95,18 @@ class Lake:
         snapshot_id: int | None = None,
         where: BooleanExpression | None = None,
     ) -> list[str]:
-        """Paths of the data files of `table`, of all days or of a range, now or at a snapshot.
+        """Paths of the data files of `table`, by day and bucket; of all days or a range, now or at a snapshot.
 
         `where` leaves out the files whose statistics say that they hold no such row.
         """
-        return sorted(file.file_path for file in self._plan(table, days, snapshot_id, where))
+        return [file.file_path for file in self._plan(table, days, snapshot_id, where)]
 
     def files_by_day(
         self, table: Table, days: DayRange, where: BooleanExpression | None = None
     ) -> dict[date, list[str]]:
         """Paths of the data files of each day of a range; days without a file are left out."""
         found: dict[date, list[str]] = {}
-        for file in sorted(self._plan(table, days, where=where), key=lambda file: file.file_path):
+        for file in self._plan(table, days, where=where):
             found.setdefault(epoch_day(file.partition[0]), []).append(file.file_path)
         return found
 
@@ -125,7 +125,7 @@ class Lake:
         self.inputs[table.name] = snapshot
         condition = And(within(days) if days else AlwaysTrue(), where or AlwaysTrue())
         scan = loaded.scan(row_filter=condition, snapshot_id=snapshot)
-        return [task.file for task in scan.plan_files()]
+        return sorted((task.file for task in scan.plan_files()), key=lambda file: file_order(file.file_path))
 
     def read(
         self, spark: SparkSession, table: Table, days: DayRange | None = None, snapshot_id: int | None = None

@@ -10,6 +10,7 @@ from datetime import date
 import pyarrow as pa
 from pyiceberg.table import Table as IcebergTable
 
+from jobs.lake.data_files import file_order
 from jobs.lake.lake import Lake, local_path, within
 from jobs.publish.outputs import OUTPUT_TABLES
 from jobs.publish.publications import read_publications, visible_publications
@@ -70,4 +71,4 @@ def _files(loaded: IcebergTable, day: date | None = None, snapshot_id: int | Non
         return []
     row_filter = within((day, day)) if day else "true"
     scan = loaded.scan(row_filter=row_filter, snapshot_id=snapshot_id)
-    return sorted(local_path(task.file.file_path) for task in scan.plan_files())
+    return sorted((local_path(task.file.file_path) for task in scan.plan_files()), key=file_order)

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.lake.buckets import buckets_of
 from jobs.lake.columns import Column, Table
-from jobs.lake.data_files import DataFile
+from jobs.lake.data_files import DataFile, bucket_of, file_order
 from jobs.lake.files import write_files
 from jobs.lake.lake import Lake, local_path
 
@@ -189,14 +190,55 @@ def test_equal_rows_give_equal_files_on_any_number_of_partitions(
         "DATE '2017-12-02' + CAST(id % 2 AS INT) AS ds", "CAST(id AS STRING) AS user_id", "id AS count"
     )
     contents = []
-    for partitions, shuffled in ((1, rows), (7, rows.repartition(5))):
+    for partitions, shuffled in ((1, rows), (7, rows.repartition(5)), (3, rows)):
         lake.num_partitions = partitions
         lake.replace_days(shuffled, VISITS, (DAY, NEXT_DAY))
-        files = [pq.read_table(local_path(path), partitioning=None) for path in lake.files(VISITS)]
-        contents.append(sorted(files, key=lambda file: (file["ds"][0].as_py(), file["user_id"][0].as_py())))
+        contents.append([pq.read_table(local_path(path), partitioning=None) for path in lake.files(VISITS)])
 
     assert len(contents[0]) == 4
-    assert all(one.equals(other) for one, other in zip(*contents, strict=True))
+    for other in contents[1:]:
+        assert all(one.equals(same) for one, same in zip(contents[0], other, strict=True))
+
+
+def test_files_come_by_day_and_bucket_whatever_they_are_called(
+    lake: Lake, visits: Callable[[Rows], DataFrame]
+) -> None:
+    days = [DAY, NEXT_DAY]
+    many = replace(VISITS, name="many_visits", files_per_day=12)  # more than nine: no order of texts
+    expected = [(day, bucket) for day in days for bucket in range(12)]
+
+    for _ in range(2):
+        users = [(day, f"u{user}", 1) for day in days for user in range(200)]
+        lake.replace_days(visits(users), many, (DAY, NEXT_DAY))
+        by_day = lake.files_by_day(many, (DAY, NEXT_DAY))
+
+        assert [place_in_table(path) for path in lake.files(many)] == expected
+        assert [place_in_table(path) for paths in by_day.values() for path in paths] == expected
+        assert [bucket_of(path) for path in by_day[DAY]] == list(range(12))
+
+
+def place_in_table(path: str) -> tuple[date, int]:
+    """The day and the bucket of a file, by its rows."""
+    rows = pq.read_table(local_path(path), partitioning=None)
+    buckets = set(buckets_of(rows["user_id"], 12).tolist())
+    assert len(buckets) == 1
+    return rows["ds"][0].as_py(), buckets.pop()
+
+
+def test_the_files_of_a_bucket_come_as_their_tasks_made_them() -> None:
+    names = ["f" * 12 + "-2-0-0-1", "a" * 12 + "-10-0-0-1", "0" * 12 + "-2-1-3-1", "e" * 12 + "-40-0-0-0"]
+    paths = [f"file:///home/visits/data/2017-12-02/{name}.parquet" for name in names]
+    earlier = "file:///home/visits/data/2017-12-01/0123456789ab-0-0-0-9.parquet"
+
+    assert sorted([*paths, earlier], key=file_order) == [earlier, paths[3], paths[0], paths[2], paths[1]]
+
+
+def test_a_file_of_records_has_no_bucket(lake: Lake) -> None:
+    lake.append(VISITS, [{"ds": DAY, "user_id": "a", "count": 1}], replacing={"user_id": "a"})
+    (path,) = lake.files(VISITS)
+
+    with pytest.raises(ValueError, match="names no bucket"):
+        bucket_of(path)
 
 
 def test_numbers_are_packed_by_their_differences_and_texts_are_looked_up(
