@@ -35,7 +35,8 @@ class PlattMap(StrictModel):
     intercept: float
 
     def apply(self, probabilities: Numbers) -> npt.NDArray[np.float32]:
-        return from_line(self.slope * to_line(probabilities, "logit") + self.intercept, "logit")
+        on_line = self.slope * to_line(probabilities, "logit") + self.intercept
+        return from_line(on_line, "logit").astype(np.float32)
 
 
 class IsotonicMap(StrictModel):
@@ -57,7 +58,8 @@ class IsotonicMap(StrictModel):
     def apply(self, predictions: Numbers) -> npt.NDArray[np.float32]:
         on_line = to_line(predictions, self.line)
         shifts = np.subtract(self.outputs, self.inputs)
-        return from_line(on_line + np.interp(on_line, self.inputs, shifts), self.line)
+        shifted = on_line + np.interp(on_line, self.inputs, shifts)
+        return from_line(shifted, self.line).astype(np.float32)
 
 
 CalibrationMap = Annotated[PlattMap | IsotonicMap, Field(discriminator="method")]
@@ -102,6 +104,6 @@ def to_line(predictions: Numbers, line: Literal["logit", "log"]) -> Floats:
     return logits
 
 
-def from_line(on_line: Floats, line: Literal["logit", "log"]) -> npt.NDArray[np.float32]:
-    values: npt.NDArray[np.float32] = (np.exp if line == "log" else expit)(on_line).astype(np.float32)
+def from_line(on_line: Floats, line: Literal["logit", "log"]) -> Floats:
+    values: Floats = (np.exp if line == "log" else expit)(on_line)
     return values

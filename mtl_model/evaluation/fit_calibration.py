@@ -8,19 +8,25 @@ from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq, minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.isotonic import isotonic_regression
 
 from mtl_model.config import TaskConfig
-from mtl_model.evaluation import metrics
-from mtl_model.evaluation.calibration import CalibrationMap, IsotonicMap, Numbers, PlattMap, to_line
+from mtl_model.evaluation.calibration import (
+    CalibrationMap,
+    IsotonicMap,
+    Numbers,
+    PlattMap,
+    from_line,
+    to_line,
+)
 from mtl_model.evaluation.metrics import MIN_PROBABILITY, Floats, sum_by_prediction
 
 logger = logging.getLogger(__name__)
 
 MIN_EVENTS = 50  # with fewer a map would say more about chance than about the model
 MIN_SLOPE = 1e-3
-MAX_SHIFT = 10.0
+MIN_RISE = 1e-9  # from knot to knot, on the line: what is less is rounding, and another shift may undo it
 
 
 def fit_task(
@@ -29,12 +35,20 @@ def fit_task(
     """The map of one task from its labelled rows (R,), or (R, L), with weights (R,).
 
     None where the task asks for none, or has too few events to learn one from.
+
+    Raises:
+        ValueError: if a prediction is not a finite number.
     """
     if task.calibration is None:
         return None
     if labels.ndim == 2:  # one map for all labels
         weights = np.repeat(weights, labels.shape[1])
     labels, predictions = labels.ravel().astype(np.float64), predictions.ravel().astype(np.float64)
+    if not np.isfinite(predictions).all():
+        raise ValueError(
+            f"task {task.name} cannot be calibrated: {int((~np.isfinite(predictions)).sum())} of "
+            f"{len(predictions)} predictions are not finite numbers, so the weights of the model are not either"
+        )
     is_value = task.head == "zero_inflated_lognormal"
     events = int((labels > 0).sum())
     if min(events, len(labels) if is_value else len(labels) - events) < MIN_EVENTS:
@@ -81,19 +95,32 @@ def fit_isotonic(
         mass, events, centres = (_join_first(column) for column in (mass, events, centres))
     if line == "logit" and events[-1] >= mass[-1] * (1 - MIN_PROBABILITY):
         mass, events, centres = (_join_first(column[::-1])[::-1] for column in (mass, events, centres))
-    inputs, outputs = centres / mass, to_line(events / mass, line)
-    rising = np.flatnonzero(np.r_[True, (np.diff(inputs) > 0) & (np.diff(outputs) > 0)])
-    inputs, outputs = inputs[rising], outputs[rising]
+    inputs, outputs = _rising(centres / mass), _rising(to_line(events / mass, line))
+    knots = np.flatnonzero(np.r_[True, (np.diff(inputs) > MIN_RISE) & (np.diff(outputs) > MIN_RISE)])
+    inputs, outputs = inputs[knots], outputs[knots]
+    fitted = on_line + np.interp(on_line, inputs, outputs - inputs)
+    outputs = outputs + _find_shift(fitted, sums.labels.sum() / sums.weights.sum(), sums.weights, line)
+    return IsotonicMap(method="isotonic", line=line, inputs=tuple(inputs), outputs=tuple(outputs))
+
+
+def _find_shift(on_line: Floats, mean: float, weights: Floats, line: Literal["logit", "log"]) -> float:
+    """What to add on the line so that the rows have this mean.
+
+    It lies between what puts all rows below the mean and what puts all above, with one to spare on either side
+    for rounding: as far as the rows say, a model that is too sure of itself needs a long way.
+    """
+    target = float(np.log(mean) if line == "log" else logit(mean))
 
     def excess(shift: float) -> float:
-        fitted = _isotonic(line, inputs, outputs + shift)
-        return metrics.calibration(labels, fitted.apply(predictions).astype(np.float64), weights) - 1
+        return float(np.average(from_line(on_line + shift, line), weights=weights)) - mean
 
-    return _isotonic(line, inputs, outputs + brentq(excess, -MAX_SHIFT, MAX_SHIFT))
+    return float(brentq(excess, target - on_line.max() - 1, target - on_line.min() + 1))
 
 
-def _isotonic(line: Literal["logit", "log"], inputs: Floats, outputs: Floats) -> IsotonicMap:
-    return IsotonicMap(method="isotonic", line=line, inputs=tuple(inputs), outputs=tuple(outputs))
+def _rising(column: Floats) -> Floats:
+    """Means that rise but for their rounding, each no less than the one before."""
+    risen: Floats = np.maximum.accumulate(column)
+    return risen
 
 
 def _join_first(column: Floats) -> Floats:

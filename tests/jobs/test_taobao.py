@@ -14,9 +14,11 @@ from jobs.examples.tables import VOCABULARIES, examples
 from jobs.features.anchors import scoring_day
 from jobs.features.declared_states import state_tables
 from jobs.lake.catalog import REPOSITORY
+from jobs.lake.lake import local_path
 from jobs.nightly import BULK_STAGES, load_stage, run_night
 from jobs.recommend.tables import RECOMMENDATIONS
 from jobs.stage import make_run
+from mtl_model.data.arrow_reader import read_shard
 from tests.jobs.taobao_log import write_taobao_log, write_taobao_scenario
 
 LAST_DAY = date(2017, 12, 1)
@@ -26,7 +28,7 @@ DATA = REPOSITORY.parent / "shared" / "data" / "taobao_userbehavior_mb"
 def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.Table]:
     """Every table from tiles to examples, after the bulk stages of each date; of vocabularies the last.
 
-    In the order of their keys: the files of a day come in any order.
+    Rows come as they are read: two homes must have them in one order.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTSHELF_HOME", str(home))
@@ -38,11 +40,17 @@ def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.T
         tables = [table for stage in BULK_STAGES[1:] for table in stages[stage]]
         kept = {table.name: scoring_day(run) for table in state_tables(run.scenario)}  # the older ones go
         kept |= {VOCABULARIES.name: (days[-1], days[-1])}
-        rows = {table: run.lake().read_arrow(table, kept.get(table.name)) for table in tables}
-        return {
-            table.name: found.sort_by([(name, "ascending") for name in ("ds", *table.key)])
-            for table, found in rows.items()
-        }
+        return {table.name: run.lake().read_arrow(table, kept.get(table.name)) for table in tables}
+
+
+def read_examples(scenario: Path, home: Path) -> list[list[int]]:
+    """The examples of each row group as a training is dealt them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTSHELF_HOME", str(home))
+        run = make_run(str(scenario), LAST_DAY)
+        files = [Path(local_path(path)) for path in run.lake().files(examples(run.scenario))]
+    tables = read_shard(files, ["example_id"], seed=3, epoch=0, rank=0, num_ranks=1)
+    return [table["example_id"].to_pylist() for table in tables]
 
 
 def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
@@ -59,6 +67,7 @@ def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
     assert by_night["examples"].num_rows > 0
     for name, table in by_night.items():
         assert table.equals(at_once[name]), name
+    assert read_examples(nightly, tmp_path / "a") == read_examples(bulk, tmp_path / "b")
     rows = at_once["examples"]
     for label in ("label_favorite", "label_cart", "label_purchase"):
         assert set(rows[label].to_pylist()) == {0, 1}

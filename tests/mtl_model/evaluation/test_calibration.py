@@ -17,7 +17,9 @@ from mtl_model.evaluation.calibration import (
     IsotonicMap,
     PlattMap,
     calibrate,
+    from_line,
     read_calibration,
+    to_line,
     write_calibration,
 )
 from mtl_model.evaluation.fit_calibration import fit_isotonic, fit_platt, fit_task
@@ -119,6 +121,88 @@ def test_no_map_ties_or_turns_two_rows(labels: list[float], seed: int, line: Any
 
     grid = np.linspace(0.01, 0.99, 50)
     assert (np.diff(fitted.apply(grid).astype(np.float64)) > 0).all()
+
+
+def sure_of_itself(seed: int) -> Rows:
+    """Scores ten times as far out as the labels say, and negatives of which one in twenty was kept."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0.0, 1.5, 1000)
+    labels = (rng.random(1000) < expit(logits)).astype(np.float64)
+    return labels, expit(10 * logits), np.where(labels > 0, 1.0, 20.0)
+
+
+def test_scores_that_are_much_too_sure_can_be_calibrated() -> None:
+    for seed in range(400):
+        labels, probabilities, weights = sure_of_itself(seed)
+
+        mapped = fit_isotonic(labels, probabilities, weights, "logit").apply(probabilities)
+
+        assert metrics.calibration(labels, mapped.astype(np.float64), weights) == pytest.approx(1, abs=1e-5)
+
+
+def _spread(line: str) -> st.SearchStrategy[float]:
+    """Predictions at, near and far from each other and from the ends of the line."""
+    ends = [0.0, 1e-12, 1e-7, 0.5, 0.5 + 1e-12, 1 - 1e-7, 1.0] if line == "logit" else [0.0, 1e-12, 1.0, 1e9]
+    return st.sampled_from(ends) | st.floats(0.0, ends[-1])
+
+
+@st.composite
+def extreme_rows(draw: st.DrawFn, line: Any) -> Rows:
+    value = st.sampled_from([0.0, 1.0] if line == "logit" else [0.0, 0.01, 1.0, 1e9])
+    weight = st.sampled_from([1.0, 1.0 + 1e-9, 20.0, 1e6])
+    rows = draw(st.lists(st.tuples(value, _spread(line), weight), min_size=1, max_size=30))
+    rows += [(1.0, draw(_spread(line)), draw(weight)), (0.0, draw(_spread(line)), draw(weight))]
+    labels, predictions, weights = np.array(rows).T
+    return labels, predictions, weights
+
+
+@pytest.mark.parametrize("line", ["logit", "log"])
+@given(data=st.data())
+def test_whatever_the_scores_and_weights_the_mean_becomes_that_of_the_labels(
+    line: Any, data: st.DataObject
+) -> None:
+    labels, predictions, weights = data.draw(extreme_rows(line))
+
+    fitted = fit_isotonic(labels, predictions, weights, line)
+
+    on_line = to_line(predictions, line)
+    mapped = from_line(
+        on_line + np.interp(on_line, fitted.inputs, np.subtract(fitted.outputs, fitted.inputs)), line
+    )
+    assert metrics.calibration(labels, mapped, weights) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+@pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
+def test_constant_scores_become_the_base_rate(method: str, score: float) -> None:
+    labels, _, weights = sure_of_itself(1)
+
+    fitted = fit_task(task(calibration=method), labels, np.full(1000, score), weights)
+
+    assert fitted is not None
+    base_rate = metrics.weighted_mean(labels, weights)
+    assert fitted.apply(np.array([score]))[0] == pytest.approx(base_rate, rel=0.05)
+
+
+@pytest.mark.parametrize("labels", [[], [0.0] * 200, [1.0] * 200], ids=["no rows", "no event", "events only"])
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_where_there_is_nothing_to_fit_a_task_stays_as_it_is(
+    method: str, labels: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    scores = np.linspace(0, 1, len(labels))
+
+    assert fit_task(task(calibration=method), np.array(labels), scores, np.ones(len(labels))) is None
+    assert "task click is not calibrated" in caplog.text
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_a_score_that_is_no_number_is_refused_by_name(method: str, score: float) -> None:
+    labels, probabilities, weights = sure_of_itself(2)
+    probabilities[:3] = score
+
+    with pytest.raises(ValueError, match="task click cannot be calibrated: 3 of 1000 predictions"):
+        fit_task(task(calibration=method), labels, probabilities, weights)
 
 
 def test_values_are_mapped_by_their_logarithm() -> None:
