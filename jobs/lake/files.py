@@ -68,7 +68,9 @@ def _files_of(written: DataFrame) -> dict[str, list[DataFile]]:
     files: dict[str, list[DataFile]] = {"": []}
     for row in written.collect():  # one row a file
         files.setdefault(row.name, []).append(DataFile(row.path, row.day, row.row_count))
-    return {name: sorted(of_table, key=lambda file: file_order(file.path)) for name, of_table in files.items()}
+    return {
+        name: sorted(of_table, key=lambda file: file_order(file.path)) for name, of_table in files.items()
+    }
 
 
 def _check_columns(rows: DataFrame, table: Table) -> None:

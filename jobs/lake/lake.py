@@ -95,7 +95,7 @@ class Lake:
         snapshot_id: int | None = None,
         where: BooleanExpression | None = None,
     ) -> list[str]:
-        """Paths of the data files of `table`, by day and bucket; of all days or a range, now or at a snapshot.
+        """Paths of the data files of `table` by day and bucket, of all days or a range, now or at a snapshot.
 
         `where` leaves out the files whose statistics say that they hold no such row.
         """

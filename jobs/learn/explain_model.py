@@ -27,8 +27,8 @@ def measure_importance(run: Run, lake: Lake, model: Mapping[str, Any]) -> Record
     files = _files(run, lake, model)
     if not (num_rows and files):
         return []
-    from mtl_model.evaluation.evaluate import GROUP_COLUMN, RATE_COLUMN  # torch: only where it is needed
-    from mtl_model.evaluation.permutation_importance import permutation_importance
+    from mtl_model.data.column_rules import GROUP_COLUMN, RATE_COLUMN
+    from mtl_model.evaluation.permutation_importance import permutation_importance  # torch: only here
 
     predictor = _load(run, model)
     columns = list(dict.fromkeys([*predictor.encoder.training_columns, GROUP_COLUMN, RATE_COLUMN]))

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from mtl_model.config import DataSpec, ModelConfig, TaskConfig
+from mtl_model.data.column_rules import check_types, judging_rules
 from mtl_model.data.id_rows import FIRST_KNOWN_ROW, Rows, look_up, look_up_lists
 from mtl_model.data.vocabulary import HashedVocabulary, Vocabulary
 from mtl_model.evaluation.config import SliceConfig
@@ -81,6 +81,7 @@ class Encoder:
     """Holds the vocabularies and statistics of one model."""
 
     def __init__(self, model: ModelConfig, data: DataSpec, vocabularies: Mapping[str, Vocabulary]) -> None:
+        self.rules = {rule.column: rule for rule in judging_rules(model, data.label_names)}
         self.feature_columns = list(model.columns)
         self.label_columns = [task.label for task in model.tasks]
         self.tasks, self.slices, self.target_slice = model.tasks, model.slices, model.target_slice
@@ -122,7 +123,7 @@ class Encoder:
 
     def encode(self, table: pa.Table) -> Batch:
         """Rows with labels; a null label is masked."""
-        _check_columns(table, self.training_columns)
+        check_types(table.schema, [self.rules[name] for name in self.training_columns])
         table = table.combine_chunks()
         ids, numbers = self._encode_features(table)
         labels, masks = self._encode_labels(table)
@@ -135,7 +136,7 @@ class Encoder:
 
     def encode_features(self, table: pa.Table) -> Features:
         """Rows without labels, for scoring."""
-        _check_columns(table, self.feature_columns)
+        check_types(table.schema, [self.rules[name] for name in self.feature_columns])
         return self._encode_features(table.combine_chunks())
 
     def _encode_features(self, table: pa.Table) -> Features:
@@ -176,7 +177,8 @@ class Encoder:
             observed = _to_numpy(column.is_valid())
             columns = self.label_slices[task.name]
             masks[:, position] = observed
-            labels[observed, columns] = _label_matrix(column.drop_null(), task, columns.stop - columns.start)
+            values = self.rules[task.label].read_numbers(column)
+            labels[observed, columns] = values.reshape(-1, columns.stop - columns.start)
             if task.depends_on is not None:
                 impossible = labels[:, columns] > labels[:, self.label_slices[task.depends_on]]
                 _refuse_impossible(table, task, impossible[:, 0] & observed)
@@ -207,22 +209,6 @@ def cut_rows(table: pa.Table, slices: Sequence[SliceConfig]) -> npt.NDArray[np.b
     return in_slices
 
 
-def _label_matrix(column: pa.ChunkedArray, task: TaskConfig, width: int) -> FloatMatrix:
-    if task.head == "multilabel":
-        lengths = pc.unique(pc.list_value_length(column)).to_pylist()
-        if lengths not in ([], [width]):
-            raise ValueError(
-                f"label {task.label} must hold {width} values in each row, got lengths {lengths}"
-            )
-        column = pc.list_flatten(column)
-    values = _to_numpy(column.cast(pa.float64()))
-    if task.num_classes is not None and not np.isin(values, np.arange(task.num_classes)).all():
-        raise ValueError(
-            f"label {task.label} must be 0 to {task.num_classes - 1}, got {np.unique(values)[:10].tolist()}"
-        )
-    return values.reshape(-1, width)
-
-
 def _refuse_impossible(table: pa.Table, task: TaskConfig, impossible: npt.NDArray[np.bool_]) -> None:
     if impossible.any():
         examples = table.column("example_id").filter(pa.array(impossible))[:5].to_pylist()
@@ -235,10 +221,3 @@ def _refuse_impossible(table: pa.Table, task: TaskConfig, impossible: npt.NDArra
 def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     values: npt.NDArray[Any] = column.to_numpy()
     return values
-
-
-def _check_columns(table: pa.Table, wanted: Sequence[str]) -> None:
-    if missing := [name for name in wanted if name not in table.column_names]:
-        raise ValueError(
-            f"the rows lack columns that the model reads: {missing}; they have {table.column_names}"
-        )

@@ -15,14 +15,13 @@ import pyarrow as pa
 
 from mtl_model.config import HeadName, WeightsName
 from mtl_model.data.arrow_reader import read_shard
+from mtl_model.data.check_files import check_files
+from mtl_model.data.column_rules import GROUP_COLUMN, RATE_COLUMN
 from mtl_model.data.encode import cut_rows
 from mtl_model.evaluation.task_metrics import TASK_METRICS, TaskMetrics
 from mtl_model.predict import Predictor, load_predictor
 
 logger = logging.getLogger(__name__)
-
-GROUP_COLUMN = "user_id"
-RATE_COLUMN = "sampling_rate"
 
 
 class Judged(NamedTuple):
@@ -50,8 +49,12 @@ def evaluate(
     """The metrics of a finished model on files that it need not have seen, per task.
 
     `weights="judged"` takes the weights of before the final pass, which have not seen its examples.
+
+    Raises:
+        ValueError: if a file holds what the model cannot be judged on.
     """
     predictor = load_predictor(model_dir, weights=weights)
+    check_files(files, list(predictor.encoder.rules.values()))
     return measure(predictor, [judge_files(predictor, files, rank=0, num_ranks=1)])
 
 

@@ -44,10 +44,10 @@ def fit_task(
     if labels.ndim == 2:  # one map for all labels
         weights = np.repeat(weights, labels.shape[1])
     labels, predictions = labels.ravel().astype(np.float64), predictions.ravel().astype(np.float64)
-    if not np.isfinite(predictions).all():
+    if wrong := int((~np.isfinite(predictions)).sum()):
         raise ValueError(
-            f"task {task.name} cannot be calibrated: {int((~np.isfinite(predictions)).sum())} of "
-            f"{len(predictions)} predictions are not finite numbers, so the weights of the model are not either"
+            f"task {task.name} cannot be calibrated: {wrong} of {len(predictions)} predictions are not "
+            "finite numbers; look at the losses in history.jsonl, and train with a smaller learning_rate"
         )
     is_value = task.head == "zero_inflated_lognormal"
     events = int((labels > 0).sum())
@@ -106,8 +106,8 @@ def fit_isotonic(
 def _find_shift(on_line: Floats, mean: float, weights: Floats, line: Literal["logit", "log"]) -> float:
     """What to add on the line so that the rows have this mean.
 
-    It lies between what puts all rows below the mean and what puts all above, with one to spare on either side
-    for rounding: as far as the rows say, a model that is too sure of itself needs a long way.
+    It lies between what puts all rows below the mean and what puts all above, with one to spare on either
+    side for rounding: of a model that is much too sure of itself it is large.
     """
     target = float(np.log(mean) if line == "log" else logit(mean))
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from mtl_model.config import TaskConfig
+from mtl_model.data.column_rules import GROUP_COLUMN, RATE_COLUMN
 from mtl_model.data.encode import Batch, Encoder
-from mtl_model.evaluation.evaluate import GROUP_COLUMN, RATE_COLUMN, Judged
+from mtl_model.evaluation.evaluate import Judged
 from mtl_model.evaluation.user_influence import LESS_IS_BETTER, Measured, measure_by_user
 from mtl_model.predict import Predictions, Predictor
 

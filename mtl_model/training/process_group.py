@@ -1,7 +1,8 @@
 """Who this process is among those that torchrun started; NCCL on GPUs, gloo on CPUs."""
 
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from torch.utils import deterministic
 
 from mtl_model.layers.sum_by_id import sum_by_id
 from mtl_model.training.heap import keep_freed_memory
+
+logger = logging.getLogger(__name__)
 
 
 class ProcessGroup(NamedTuple):
@@ -101,6 +104,25 @@ class ProcessGroup(NamedTuple):
         items: list[Any] | None = [None] * self.world_size if self.is_main else None
         dist.gather_object(item, items)
         return items
+
+    def check_on_main(self, check: Callable[[], None]) -> None:
+        """Runs a check on rank 0; where it fails every rank stops, and rank 0 alone says why.
+
+        Raises:
+            ValueError: if the check does, and there is no other rank.
+            SystemExit: if there are others.
+        """
+        error = None
+        if self.is_main:
+            try:
+                check()
+            except ValueError as found:
+                error = found
+                if self.world_size == 1:
+                    raise
+                logger.error("%s", found)  # before another rank leaves: torchrun then ends this one
+        if self.all_reduce(torch.tensor([float(error is not None)], device=self.device)).item():
+            raise SystemExit(1)
 
     def barrier(self) -> None:
         if dist.is_initialized():

@@ -17,6 +17,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from mtl_model.balancing.task_balancing import TaskBalancing
 from mtl_model.config import DataSpec, ModelDescription, TrainSpec
 from mtl_model.data.batches import batches_per_pool, load_reader
+from mtl_model.data.check_files import check_files_of
 from mtl_model.data.encode import Batch, Encoder
 from mtl_model.data.prefetch import prefetch
 from mtl_model.evaluation.judge_model import judge_model, validate
@@ -255,6 +257,7 @@ def train(spec: TrainSpec, group: ProcessGroup) -> None:
         raise ValueError(
             f"{spec.output_dir} exists and is of another spec: choose another output_dir or remove it"
         )
+    group.check_on_main(partial(check_files_of, spec))
     with closing(Trainer(spec, group)) as trainer:
         trainer.run()
 

@@ -58,7 +58,8 @@ def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
 ) -> None:
     logs = [write_taobao_log(tmp_path / f"log{order}", order) for order in (0, 1)]
     nightly, bulk = (
-        write_taobao_scenario(tmp_path / f"{number}.yaml", log) for number, log in enumerate(logs)
+        write_taobao_scenario(tmp_path / f"{number}.yaml", log, features={"user_files_per_day": 2})
+        for number, log in enumerate(logs)
     )
 
     by_night = build_tables(nightly, tmp_path / "a", [LAST_DAY - timedelta(days=2), LAST_DAY])

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
@@ -107,6 +107,7 @@ def test_isotonic_has_the_pooled_blocks_of_scikit_learn_as_its_knots() -> None:
     assert metrics.calibration(labels, mapped, weights) == pytest.approx(1.0, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(
     labels=st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=40),
     seed=st.integers(0, 1000),
@@ -157,6 +158,7 @@ def extreme_rows(draw: st.DrawFn, line: Any) -> Rows:
 
 
 @pytest.mark.parametrize("line", ["logit", "log"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_whatever_the_scores_and_weights_the_mean_becomes_that_of_the_labels(
     line: Any, data: st.DataObject
