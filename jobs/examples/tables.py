@@ -19,6 +19,11 @@ _BASE = (
     Column("sampling_rate", "double", "probability that the row was kept"),
     Column("from_candidates", "boolean", "false for what was acted on although no channel proposed it"),
 )
+_TYPES_OF_KIND = {
+    "numeric": {"int", "long", "float", "double", "boolean"},
+    "id": {"string", "int", "long", "boolean"},
+    "hashed_id": {"string", "int", "long", "boolean"},
+}
 _OF_EVENTS = (Column("event_id", "string", "the anchor event; null for other kinds"),)
 _OF_FOLDS = (Column("fold", "int", "hash of user and item: which part of a log without times it is in"),)
 _ATTRIBUTED = {
@@ -120,6 +125,12 @@ def check_fields(config: ScenarioConfig) -> None:
             raise ValueError(
                 f"model.fields: {field.name} is a column of type {types[field.name]}, kind {field.kind} "
                 "cannot read it: id_list is for lists, and lists are for id_list"
+            )
+        known = _TYPES_OF_KIND.get(field.kind)
+        if known and (found := types[field.name]) not in known:
+            raise ValueError(
+                f"model.fields: {field.name} is a column of type {found}, kind {field.kind} reads "
+                f"{sorted(known)}"
             )
     if config.examples.folds and (timed := sorted(set(config.model.columns) - UNTIMED)):
         raise ValueError(

@@ -38,6 +38,7 @@ from mtl_model.config import (
     TrainSpec,
     WarmStart,
 )
+from mtl_model.data.check_files import check_files_of
 from mtl_model.transfer.warm_start import measured_alike
 
 logger = logging.getLogger(__name__)
@@ -189,6 +190,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     folder.mkdir(parents=True, exist_ok=True)
     earlier = find_earlier_model(run, lake)
     spec = make_spec(run, lake, days, folder, earlier)
+    check_files_of(spec)
     example_paths = [str(path) for path in (*spec.train_files, *spec.final_files)]
     refuse_leaks(example_paths, spec.model, run.scenario.learn.max_field_auc)
     spec_file = folder / "spec.json"

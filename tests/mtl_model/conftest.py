@@ -139,6 +139,13 @@ def _make_lists(num_rows: int, values: Sequence[str], seed: int) -> pa.Array:
     return pa.array(lists, pa.list_(pa.string()), mask=rng.random(num_rows) < 0.1)
 
 
+def damage(path: Path) -> None:
+    """Breaks the first column of a file of examples but not its footer: what reads the rows stops there."""
+    content = bytearray(path.read_bytes())
+    content[4:64] = bytes(60)
+    path.write_bytes(content)
+
+
 @pytest.fixture
 def write_examples(tmp_path: Path) -> Callable[..., list[Path]]:
     def write(

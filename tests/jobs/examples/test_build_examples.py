@@ -111,6 +111,8 @@ def test_a_list_with_a_vocabulary_of_its_own_has_each_of_its_values_in_it(
     [
         pytest.param({"kind": "id", "name": "title_words"}, id="a list as an id"),
         pytest.param({"kind": "id_list", "name": "brand", "max_length": 3}, id="a text as a list"),
+        pytest.param({"kind": "numeric", "name": "brand"}, id="a text as a number"),
+        pytest.param({"kind": "id", "name": "user_discount_share"}, id="a fraction as an id"),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_named(config: ScenarioConfig, field: dict[str, Any]) -> None:

@@ -77,6 +77,21 @@ def test_the_order_is_the_same_again_and_another_in_the_next_epoch(
     assert not first.equals(next_epoch)
 
 
+def test_the_names_of_the_files_do_not_matter(
+    reader: Reader, write_examples: WriteExamples, tmp_path: Path
+) -> None:
+    files = write_examples("rows", num_rows=1000, seed=1, num_files=4, row_group_size=100)
+    renamed = [tmp_path / f"{name}.parquet" for name in ("e0", "00", "9f", "10")]
+    for path, new in zip(files, renamed, strict=True):
+        new.write_bytes(path.read_bytes())
+
+    shares, shares_of_renamed = (read_all(reader, names, num_ranks=2) for names in (files, renamed))
+
+    assert all(share.equals(same) for share, same in zip(shares, shares_of_renamed, strict=True))
+    counts = reader.shard_rows(renamed, seed=3, epoch=0, num_ranks=2)
+    assert counts == [share.num_rows for share in shares_of_renamed]
+
+
 def test_ranks_get_nearly_equal_shares(write_examples: WriteExamples) -> None:
     files = write_examples("rows", num_rows=1000, seed=1, num_files=3, row_group_size=70)
 

@@ -19,6 +19,7 @@ from mtl_model.training.config import STOPPING_METRICS, EarlyStoppingConfig, Sto
 from mtl_model.training.early_stopping import EarlyStopping
 from mtl_model.training.process_group import join_process_group
 from mtl_model.training.train import train
+from tests.mtl_model.conftest import damage
 
 MakeSpec = Callable[..., TrainSpec]
 STOPPING: dict[str, Any] = {"task": "purchase", "metric": "auc", "patience": 1}
@@ -83,9 +84,8 @@ def test_a_broken_off_training_stops_where_an_unbroken_one_does(make_spec: MakeS
     pq.write_table(table, final)
     run_alone(whole)
 
-    position = table.column_names.index("label_purchase")
-    pq.write_table(table.set_column(position, "label_purchase", pa.array([float("nan")] * len(table))), final)
-    with pytest.raises(ValueError, match="loss of task purchase is not finite"):
+    damage(final)
+    with pytest.raises(OSError, match="page header"):
         run_alone(broken)
     pq.write_table(table, final)
     run_alone(broken)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtl_model.config import TrainSpec
+from tests.mtl_model.conftest import MODEL
 from tests.mtl_model.training.test_train import same, torchrun, train_by_torchrun, weights
 
 MakeSpec = Callable[..., TrainSpec]
@@ -74,23 +75,26 @@ def test_killed_ranks_resumed_on_other_numbers_of_processes_take_each_example_on
 def test_a_loss_that_is_not_finite_is_told_by_the_rank_that_has_the_row(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
-    spec = make_spec(num_rows=NUM_ROWS, num_processes=2, epochs=1)
+    minutes = {"name": "minutes", "head": "regression", "label": "label_minutes", "loss_weight": 0.1}
+    model = MODEL | {"tasks": [*MODEL["tasks"], minutes]}
+    model |= {"training": MODEL["training"] | {"num_processes": 2, "epochs": 1}}
+    spec = make_spec(num_rows=NUM_ROWS, changes={"model": model})
     for path in spec.train_files:
         table = pq.read_table(path)
-        position = table.column_names.index("label_purchase")
+        position = table.column_names.index("label_minutes")
         labels = [
-            float("inf") if example == 777 else label
+            3e38 if example == 777 else label  # finite, but not its square
             for example, label in zip(
-                table["example_id"].to_pylist(), table["label_purchase"].to_pylist(), strict=True
+                table["example_id"].to_pylist(), table["label_minutes"].to_pylist(), strict=True
             )
         ]
         column = pa.array(labels, pa.float64())
-        pq.write_table(table.set_column(position, "label_purchase", column), path, row_group_size=150)
+        pq.write_table(table.set_column(position, "label_minutes", column), path, row_group_size=150)
 
     completed = train_by_torchrun(spec, tmp_path)
 
     assert completed.returncode != 0
     assert re.search(
-        r"loss of task purchase is not finite in step \d+, in 1 of \d+ rows, among them example_id \[777\]",
+        r"loss of task minutes is not finite in step \d+, in 1 of \d+ rows, among them example_id \[777\]",
         completed.stderr,
     )
