@@ -86,7 +86,7 @@ class ColumnRule:
         if column.null_count and not self.nullable:
             self._refuse([None], column.null_count, len(column))
         numbers = column.drop_null()
-        if self.width is not None:
+        if self.width is not None and not pa.types.is_null(column.type):
             lengths = pc.unique(pc.list_value_length(numbers)).to_pylist()
             if lengths not in ([], [self.width]):
                 name = f"{self.what} {self.column}"

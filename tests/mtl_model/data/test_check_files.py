@@ -159,7 +159,7 @@ def test_whole_numbers_booleans_and_columns_of_nulls_are_read(make_spec: MakeSpe
         "days_since": pa.nulls(10),
         "label_purchase": pa.array([True, None] * 5),
         "label_coupon": pa.nulls(10, pa.int32()),
-        "label_interest": pa.nulls(10, pa.list_(pa.int8())),
+        "label_interest": pa.nulls(10),
         "label_spend": pa.array([0.0, 2.5] * 5),
     }.items():
         table = table.set_column(table.schema.get_field_index(column), column, values)
