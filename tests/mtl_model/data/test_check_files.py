@@ -67,23 +67,31 @@ COLUMNS = [
 ]
 
 
-@pytest.mark.parametrize("part", ["train_files", "validation_files", "final_files"])
 @pytest.mark.parametrize(("column", "values", "kind", "message"), [*LABELS, *COLUMNS])
 def test_labels_that_a_head_cannot_learn_are_refused_before_the_first_step(
-    make_spec: MakeSpec, part: str, column: str, values: list[Any], kind: Any, message: str
+    make_spec: MakeSpec, column: str, values: list[Any], kind: Any, message: str
 ) -> None:
     spec = make_spec(num_rows=200, changes={"model": MODEL | {"tasks": OTHERS}}, epochs=1)
-    if part == "final_files":
-        spec = spec.model_copy(
-            update={"final_files": spec.validation_files, "validation_files": spec.train_files}
-        )
-    spoilt = getattr(spec, part)[1]
-    spoil(spoilt, column, values, kind)
+    spoil(spec.train_files[1], column, values, kind)
 
-    with pytest.raises(ValueError, match=f"{spoilt}: (label|column) {column} must .*{message}"):
+    with pytest.raises(ValueError, match=f"{spec.train_files[1]}: (label|column) {column} must .*{message}"):
         run_alone(spec)
 
     assert not list(spec.output_dir.parent.glob("model*"))  # nothing was trained
+
+
+@pytest.mark.parametrize("part", ["validation_files", "calibration_files", "final_files"])
+def test_files_that_are_read_after_the_epochs_are_looked_at_before_them(
+    make_spec: MakeSpec, write_examples: Callable[..., list[Path]], part: str
+) -> None:
+    files = write_examples("others", 100, seed=3)
+    spec = make_spec(num_rows=100, epochs=1).model_copy(update={part: tuple(files)})
+    spoil(files[1], "label_purchase", [-1])
+
+    with pytest.raises(ValueError, match=rf"{files[1]}: label label_purchase must be 0 or 1, got \[-1.0\]"):
+        run_alone(spec)
+
+    assert not list(spec.output_dir.parent.glob("model*"))
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.5, 1.5, None, np.nan])
