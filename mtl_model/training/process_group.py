@@ -129,11 +129,26 @@ class ProcessGroup(NamedTuple):
             dist.barrier()
 
 
+def gpu_of(local_rank: int, num_gpus: int) -> torch.device:
+    """Each process of a node has a GPU of its own.
+
+    Raises:
+        ValueError: if there are more processes than GPUs.
+    """
+    if local_rank >= num_gpus:
+        raise ValueError(
+            f"torchrun started process {local_rank + 1} of this node, which has {num_gpus} GPUs: start it "
+            f"with --nproc-per-node {num_gpus}; num_processes of the spec may stay, the batches are the same"
+        )
+    return torch.device("cuda", local_rank)
+
+
 @contextmanager
 def join_process_group() -> Iterator[ProcessGroup]:
     """Joins the group that torchrun describes in the environment; alone where there is none."""
     if torch.cuda.is_available():
-        backend, device = "nccl", torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        backend, device = "nccl", gpu_of(local_rank, torch.cuda.device_count())
         torch.cuda.set_device(device)
     else:
         backend, device = "gloo", torch.device("cpu")

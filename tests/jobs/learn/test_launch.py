@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.learn.launch import run_to_its_end, torchrun_command
+from jobs.learn.launch import count_processes, run_to_its_end, torchrun_command
 
 PARENT = """
 import os, sys
@@ -58,10 +58,37 @@ def test_a_failure_names_the_command() -> None:
     ],
 )
 def test_each_node_starts_its_share_of_the_processes(arguments: tuple[str, ...], per_node: str) -> None:
-    command = torchrun_command(arguments, 4, [Path("spec.json")])
+    command = torchrun_command(arguments, 4, 0, [Path("spec.json")])
 
     assert command[command.index("--nproc-per-node") + 1] == per_node
     assert command[3:4] == list(arguments[:1] or ["--standalone"])
+
+
+@pytest.mark.parametrize(
+    ("num_processes", "num_gpus", "num_nodes", "started"),
+    [
+        pytest.param(2, 1, 1, 1, id="one GPU"),
+        pytest.param(2, 8, 1, 2, id="no more than asked for"),
+        pytest.param(2, 2, 1, 2, id="a GPU each"),
+        pytest.param(4, 0, 1, 4, id="no GPU"),
+        pytest.param(8, 2, 2, 2, id="two nodes of two GPUs"),
+        pytest.param(8, 4, 2, 4, id="two nodes of four GPUs"),
+        pytest.param(8, 0, 2, 4, id="two nodes without"),
+    ],
+)
+def test_each_process_has_a_gpu_of_its_own_where_there_are_gpus(
+    num_processes: int, num_gpus: int, num_nodes: int, started: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert count_processes(num_processes, num_gpus, num_nodes) == started
+
+    is_fewer = started * num_nodes < num_processes
+    assert [f"{num_gpus} GPU" in message for message in caplog.messages] == [True] * is_fewer
+
+
+def test_the_command_starts_no_more_processes_than_gpus() -> None:
+    command = torchrun_command((), 2, 1, [Path("spec.json")])
+
+    assert command[command.index("--nproc-per-node") + 1] == "1"
 
 
 @pytest.mark.parametrize(
@@ -77,4 +104,4 @@ def test_each_node_starts_its_share_of_the_processes(arguments: tuple[str, ...],
 )
 def test_nodes_that_cannot_have_equal_shares_are_refused(num_nodes: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        torchrun_command(("--nnodes", num_nodes), 4, [Path("spec.json")])
+        torchrun_command(("--nnodes", num_nodes), 4, 0, [Path("spec.json")])

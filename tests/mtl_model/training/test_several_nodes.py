@@ -16,7 +16,7 @@ def train_on_nodes(spec: TrainSpec, folder: Path, nodes: Sequence[Sequence[str]]
     spec_file = folder / f"{spec.output_dir.name}.json"
     spec_file.write_text(spec.model_dump_json())
     commands = [
-        torchrun_command(arguments, spec.model.training.num_processes, [spec_file]) for arguments in nodes
+        torchrun_command(arguments, spec.model.training.num_processes, 0, [spec_file]) for arguments in nodes
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     agents = [
