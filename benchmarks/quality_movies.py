@@ -134,6 +134,7 @@ def describe_model(settings: JointSettings) -> dict[str, Any]:
             {"name": "like", "head": "binary", "label": "label_like", "loss_weight": 1.0},
         ],
         "training": {
+            "precision": "fp32",
             "num_processes": 1,
             "global_batch_size": 8192,
             "epochs": settings.epochs,

@@ -149,6 +149,7 @@ def describe_model(rows: pa.Table) -> dict[str, Any]:
             for behavior, label in labels.items()
         ],
         "training": {
+            "precision": "fp32",
             "num_processes": 1,
             "global_batch_size": 4096,
             "epochs": 3,

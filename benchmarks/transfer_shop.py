@@ -87,6 +87,7 @@ def _describe(method: Method) -> dict[str, Any]:
             {"name": "cart", "head": "binary", "label": "label_cart", "loss_weight": 1.0},
         ],
         "training": {
+            "precision": "fp32",
             "num_processes": 1,
             "global_batch_size": 256 if is_small else 4096,
             "epochs": 3 if is_small else 1,

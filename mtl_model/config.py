@@ -33,6 +33,7 @@ from mtl_model.heads.config import check_dependencies
 from mtl_model.layers.config import FactorizationConfig
 from mtl_model.sharing.config import SharingConfig, SingleTaskConfig, STEMConfig
 from mtl_model.strict_model import StrictModel as StrictModel
+from mtl_model.training.config import Precision
 from mtl_model.training.config import TrainingConfig as TrainingConfig
 from mtl_model.transfer.config import TransferConfig
 
@@ -126,6 +127,10 @@ class ModelConfig(StrictModel):
         """The lists that are pooled into the sharing's inputs."""
         return tuple(field for field in self.list_fields if field.name not in self.factored_fields)
 
+    def with_precision(self, precision: Precision) -> "ModelConfig":
+        training = self.training.model_copy(update={"precision": precision})
+        return self.model_copy(update={"training": training})
+
     @property
     def target_slice(self) -> SliceConfig | None:
         """The rows of the domain that the model is for; None where nothing tells domains apart."""
@@ -205,6 +210,11 @@ class TrainSpec(DataSpec):
     vocabularies: dict[str, Path]
     output_dir: Path
     warm_start: WarmStart | None = None
+
+    @property
+    def work_dir(self) -> Path:
+        """What becomes `output_dir` once the training is finished."""
+        return self.output_dir.with_name(f"{self.output_dir.name}.partial")
 
     @property
     def carries_on(self) -> bool:

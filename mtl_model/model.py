@@ -159,7 +159,7 @@ def build_model(config: ModelConfig, encoder: Encoder) -> JointModel:
     factors_dim = factorization.output_dim if factorization else 0
     lists = _build_lists(config, encoder, embedding.num_copies)
     input_dim = embedding.output_dim + sum(pool.output_dim for pool in lists) + len(config.numeric_fields)
-    sharing = _build_sharing(config, input_dim)
+    sharing = build_sharing(config, input_dim)
     towers = {
         task.name: MLP(sharing.output_dim, config.tower_hidden_dims, config.dropout) for task in config.tasks
     }
@@ -202,7 +202,7 @@ def _build_lists(config: ModelConfig, encoder: Encoder, num_copies: int) -> list
     return lists
 
 
-def _build_sharing(config: ModelConfig, input_dim: int) -> Sharing:
+def build_sharing(config: ModelConfig, input_dim: int) -> Sharing:
     settings = config.sharing.model_dump(exclude={"name", "task_fields"})
     if config.sharing.is_funnel:
         settings["parents"] = config.parents

@@ -21,7 +21,11 @@ MODEL_RUNS = Table(
             "warm_started_from", "string", "the earlier model that it carries on; null: trained from scratch"
         ),
         Column("config_digest", "string", "digest of the scenario"),
-        Column("model_config", "string", "the model part of the scenario, JSON"),
+        Column(
+            "model_config",
+            "string",
+            "the model part of the scenario, JSON; for the precision auto what was chosen",
+        ),
     ),
 )
 

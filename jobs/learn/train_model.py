@@ -24,6 +24,7 @@ from jobs.lake.lake import Lake, local_path
 from jobs.learn.launch import launch_training
 from jobs.learn.leaks import refuse_leaks
 from jobs.learn.model_inputs import measure_numbers, sample_rows, write_vocabularies
+from jobs.learn.precision import settle_precision
 from jobs.learn.registry import model_to_carry_on
 from jobs.learn.tables import MODEL_RUNS
 from jobs.learn.training_days import TrainingDays, plan_days
@@ -128,7 +129,7 @@ def make_spec(
     Raises:
         ValueError: if there are no examples to train on.
     """
-    model, refit = run.scenario.model, run.scenario.learn.refit
+    model, refit = settle_precision(run, run.scenario.model, folder), run.scenario.learn.refit
     train, closed_from = days.train, run.scenario.logs.first_day
     held_out = days.campaigns_held_out_from
     if earlier:
@@ -197,14 +198,15 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     spec_file.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
     example_count = sum(pq.read_metadata(path).num_rows for path in example_paths)
     logger.info(
-        "training %s on %d examples in %d processes",
+        "training %s on %d examples in %s",
         f"from {earlier.version} on" if earlier else "from scratch",
         example_count,
-        spec.model.training.num_processes,
+        spec.model.training.precision,
     )
     launch_training(run, spec_file)
     version = _name_version(spec.output_dir, run)
     shutil.rmtree(folder)
+    model_config = run.scenario.model.with_precision(spec.model.training.precision)
     record = {
         "ds": run.date,
         "run_id": run.run_id,
@@ -217,7 +219,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
         "example_count": example_count,
         "warm_started_from": earlier.version if earlier else None,
         "config_digest": run.config_digest,
-        "model_config": run.scenario.model.model_dump_json(),
+        "model_config": model_config.model_dump_json(),
     }
     lake.append(MODEL_RUNS, [record], replacing={"run_id": run.run_id})
     return {"training examples": example_count}

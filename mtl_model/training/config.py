@@ -54,12 +54,12 @@ class TrainingConfig(StrictModel):
     of processes sees the same batches. `field_masking` hides a row's id or number, `sequence_masking` an item
     of a list, at that rate, anew in each epoch.
 
-    `bf16` computes the dense part of a training step in bfloat16: faster where the processor or GPU has
-    matrix units for it, where `auto` chooses it. Weights, heads, losses and scores stay in fp32.
+    `bf16` computes the dense part of a training step in bfloat16; weights, heads, losses and scores stay in
+    fp32. `auto` is `bf16` on a machine that is clearly faster in it, else `fp32`.
     """
 
     reader: ReaderName = "arrow"
-    precision: Precision = "fp32"
+    precision: Precision = "auto"
     num_processes: PositiveInt
     global_batch_size: PositiveInt
     epochs: PositiveInt

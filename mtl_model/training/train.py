@@ -33,12 +33,12 @@ from mtl_model.data.check_files import check_files_of
 from mtl_model.data.encode import Batch, Encoder
 from mtl_model.data.prefetch import prefetch
 from mtl_model.evaluation.judge_model import judge_model, validate
-from mtl_model.layers.precision import choose_precision
 from mtl_model.model import build_model
 from mtl_model.model_folder import JUDGED_WEIGHTS, read_vocabularies, write_manifest, write_model
 from mtl_model.predict import Predictor
 from mtl_model.seeds import derive_seed
 from mtl_model.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from mtl_model.training.choose_precision import settle_precision
 from mtl_model.training.early_stopping import EarlyStopping
 from mtl_model.training.losses import JointLoss, count_divisors, joint_loss
 from mtl_model.training.optimizer import (
@@ -62,12 +62,11 @@ class Trainer:
     def __init__(self, spec: TrainSpec, group: ProcessGroup) -> None:
         self.spec, self.group = spec, group
         self.training, self.tasks = spec.model.training, spec.model.tasks
-        self.work_dir = spec.output_dir.with_name(spec.output_dir.name + ".partial")
+        self.work_dir = spec.work_dir
         self.spec_digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
         self.data = DataSpec(**{name: getattr(spec, name) for name in DataSpec.model_fields})
         self.encoder = Encoder(spec.model, self.data, read_vocabularies(spec.vocabularies))
         self.model = build_model(spec.model, self.encoder)
-        self.model.precision = choose_precision(self.training.precision, group.device)
         self._warm_start()
         self.model.to(group.device)
         self.wrapped: nn.Module = self.model
@@ -90,6 +89,8 @@ class Trainer:
         logger.info("training on %d files from step %d", len(self.spec.train_files), done)
         self.group.barrier()
         self.work_dir.mkdir(parents=True, exist_ok=True)
+        if self.group.is_main:
+            self._write_spec()
         total_steps = self.passes[-1].last_step
         reporter = ProgressReporter(self.work_dir, done, total_steps) if self.group.is_main else None
         with reporter or nullcontext():
@@ -227,11 +228,15 @@ class Trainer:
         predictor = Predictor(self.model, self.encoder, self.data, self.group.device)
         judge_model(predictor, self.spec, self.group, self.work_dir)
 
+    def _write_spec(self) -> None:
+        partial = self.work_dir / "spec.json.partial"
+        partial.write_text(self.spec.model_dump_json(indent=2))
+        partial.replace(self.work_dir / "spec.json")
+
     def _finish(self) -> None:
         """Turns the work folder into the model folder; it appears at once, by a rename."""
         description = ModelDescription(model=self.spec.model, data=self.data)
         write_model(self.work_dir, self.model, description, self.spec.vocabularies)
-        (self.work_dir / "spec.json").write_text(self.spec.model_dump_json(indent=2))
         if self.early_stopping and self.early_stopping.values:
             described = json.dumps(self.early_stopping.describe(), indent=2)
             (self.work_dir / "early_stopping.json").write_text(described)
@@ -242,6 +247,7 @@ class Trainer:
 
 
 def train(spec: TrainSpec, group: ProcessGroup) -> None:
+    spec = settle_precision(spec, group)
     if spec.model.training.num_processes != group.world_size:
         logger.warning(
             "training.num_processes is %d, but torchrun started %d: the same batches, but other rounding",

@@ -77,6 +77,7 @@ MODEL: dict[str, Any] = {
         {"name": "coupon", "head": "binary", "label": "label_coupon", "loss_weight": 0.5},
     ],
     "training": {
+        "precision": "fp32",
         "num_processes": 1,
         "global_batch_size": 256,
         "epochs": 3,

@@ -14,7 +14,8 @@ from jobs.commands.machine import (
     java_version,
 )
 from jobs.config import load_runtime
-from mtl_model.layers import precision
+from mtl_model.training import choose_precision
+from mtl_model.training.choose_precision import ProductSeconds
 
 
 @pytest.mark.parametrize(
@@ -66,17 +67,19 @@ def test_little_memory_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lack", "found"),
+    ("speedup", "choice", "found"),
     [
-        ("this processor has no matrix unit", "slower than fp32: this processor has no matrix unit"),
-        (None, "fast: training.precision may be bf16 or auto"),
+        (2.44, "bf16", "2.4 times as fast as fp32 in a matrix product: training.precision auto is bf16 here"),
+        (0.7, "fp32", "0.7 times as fast as fp32 in a matrix product: training.precision auto is fp32 here"),
     ],
 )
-def test_a_machine_without_fast_bf16_is_told_and_is_no_fault(
-    lack: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+def test_bf16_is_measured_and_slow_is_no_fault_of_a_machine(
+    speedup: float, choice: str, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "why_bf16_is_slow", lambda device: lack)
+    seconds = ProductSeconds(fp32=speedup, bf16=1.0)
+    monkeypatch.setattr(choose_precision, "time_product", lambda *asked: seconds)
 
     check = check_bf16()
 
     assert (check.is_ok, check.found) == (True, found)
+    assert seconds.choice == choice

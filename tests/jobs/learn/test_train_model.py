@@ -26,6 +26,7 @@ from jobs.learn.train_model import (
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
 from mtl_model.config import DataSpec, ModelConfig, ModelDescription, NumericStatistics, TrainSpec, WarmStart
+from mtl_model.training.config import Precision
 
 DAY = date(2017, 12, 2)
 
@@ -106,6 +107,35 @@ def test_the_newest_campaigns_judge_before_they_are_refitted_on(
         "closed 35",
         "closed 37",
     }  # 38 trained the model of three days ago
+
+
+def test_auto_is_chosen_once_and_kept_by_the_run_and_by_the_home(
+    spark: SparkSession, lake: Lake, run: Run, tmp_path: Path
+) -> None:
+    """Whichever precision it is on this machine."""
+    days = plan_days(run)
+    write_examples(spark, lake, run, [days.train[1], days.validation[0]])
+    model = run.scenario.model
+    auto = replace(run, scenario=run.scenario.model_copy(update={"model": model.with_precision("auto")}))
+
+    def choose(folder: Path) -> Precision:
+        folder.mkdir(exist_ok=True)
+        return make_spec(auto, lake, days, folder).model.training.precision
+
+    chosen = choose(tmp_path / "one")
+    (memory,) = (run.home / "precision").glob("*.json")
+    kept = json.loads(memory.read_bytes())
+    other: Precision = "fp32" if chosen == "bf16" else "bf16"
+    memory.write_text(json.dumps(kept | {"precision": other}))
+
+    assert kept["precision"] == chosen
+    assert choose(tmp_path / "two") == other  # the home remembers
+    begun = make_spec(auto, lake, days, tmp_path / "two").model_copy(
+        update={"model": model.with_precision(chosen)}
+    )
+    (tmp_path / "one" / "spec.json").write_text(begun.model_dump_json())
+    assert choose(tmp_path / "one") == chosen  # and the run what it began with
+    assert make_spec(run, lake, days, tmp_path).model.training.precision == "fp32"  # as its YAML says
 
 
 def test_training_without_examples_names_the_stage_to_run(lake: Lake, run: Run, tmp_path: Path) -> None:

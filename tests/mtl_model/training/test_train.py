@@ -2,7 +2,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from safetensors.torch import load_file
 from mtl_model.balancing.build_balancer import BALANCERS
 from mtl_model.config import TrainSpec
 from mtl_model.evaluation.evaluate import evaluate
-from mtl_model.layers import precision
 from mtl_model.predict import load_predictor
 from mtl_model.training.process_group import join_process_group
-from mtl_model.training.train import Trainer, train
+from mtl_model.training.train import train
 from tests.mtl_model.conftest import FACTORIZATION, HASHED_LISTS, LIST_FIELDS, damage
 from tests.mtl_model.training.steps_on_ranks import NUM_STEPS, share_of
 
@@ -174,13 +172,6 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
                 assert 0 < max(differences) < 1e-3, (name, differences)
             else:
                 torch.testing.assert_close(several, alone, rtol=1e-4, atol=1e-5, msg=name)
-
-
-def test_a_training_chooses_its_precision(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "why_bf16_is_slow", lambda device: None)
-
-    with join_process_group() as group, closing(Trainer(make_spec(precision="auto"), group)) as trainer:
-        assert trainer.model.precision == "bf16"
 
 
 @pytest.mark.slow
