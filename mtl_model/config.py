@@ -199,7 +199,9 @@ class TrainSpec(DataSpec):
     The model is trained on `train_files`, calibrated on `calibration_files` if a task asks for it, judged on
     `validation_files`; then it sees `final_files` once. With a warm start there may be nothing to train on
     before the judging.
-    A vocabulary is a Parquet file with a string column `value`: row i has embedding row i + 2.
+    A vocabulary is a Parquet file with a string column `value`: row i has embedding row i + 2. The
+    `new_values` of a field, a file of that kind too, have rows behind those of its vocabulary from the final
+    pass on: the model that is judged does not know them.
     """
 
     model: ModelConfig
@@ -208,6 +210,7 @@ class TrainSpec(DataSpec):
     calibration_files: tuple[Path, ...] = ()
     final_files: tuple[Path, ...] = ()
     vocabularies: dict[str, Path]
+    new_values: dict[str, Path] = Field(default={})
     output_dir: Path
     warm_start: WarmStart | None = None
 
@@ -228,6 +231,10 @@ class TrainSpec(DataSpec):
         _refuse_difference(
             "vocabularies", self.vocabularies, (field.name for field in self.model.vocabulary_fields)
         )
+        if unknown := sorted(self.new_values.keys() - self.vocabularies.keys()):
+            raise ValueError(f"new_values are of fields without a vocabulary: {unknown}")
+        if self.new_values and not self.final_files:
+            raise ValueError("new_values have their first rows in final_files, which are empty")
         _refuse_difference(
             "numeric_statistics", self.numeric_statistics, (field.name for field in self.model.numeric_fields)
         )

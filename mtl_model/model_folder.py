@@ -7,7 +7,7 @@ manifest does not name.
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,18 +22,24 @@ from mtl_model.model import JointModel, build_model
 
 MANIFEST = "manifest.json"
 JUDGED_WEIGHTS = "judged.safetensors"  # where a final pass has changed them since
+VOCABULARIES, NEW_VALUES = "vocabularies", "new_values"  # what the judged weights know, and what came after
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 
 
 def write_model(
-    folder: Path, model: nn.Module, description: ModelDescription, vocabularies: Mapping[str, Path]
+    folder: Path,
+    model: nn.Module,
+    description: ModelDescription,
+    vocabularies: Mapping[str, Path],
+    new_values: Mapping[str, Path] | None = None,
 ) -> None:
     """Writes weights, description and vocabularies; the manifest is the caller's last step."""
     save_file(model.state_dict(), folder / "model.safetensors")
     (folder / "model.json").write_text(description.model_dump_json(indent=2))
-    (folder / "vocabularies").mkdir(exist_ok=True)
-    for field, path in vocabularies.items():
-        shutil.copyfile(path, folder / "vocabularies" / f"{field}.parquet")
+    for name, paths in {VOCABULARIES: vocabularies, NEW_VALUES: new_values or {}}.items():
+        for field, path in paths.items():
+            (folder / name).mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / name / f"{field}.parquet")
 
 
 def read_model(
@@ -43,11 +49,11 @@ def read_model(
     if verify:
         verify_manifest(folder)
     description = ModelDescription.model_validate_json((folder / "model.json").read_bytes())
-    paths = {
-        field.name: folder / "vocabularies" / f"{field.name}.parquet"
-        for field in description.model.vocabulary_fields
-    }
-    encoder = Encoder(description.model, description.data, read_vocabularies(paths))
+    files = {field.name: f"{field.name}.parquet" for field in description.model.vocabulary_fields}
+    known = {name: folder / VOCABULARIES / file for name, file in files.items()}
+    new = {name: folder / NEW_VALUES / file for name, file in files.items()}
+    new = {name: path for name, path in new.items() if weights == "model" and path.is_file()}
+    encoder = Encoder(description.model, description.data, read_vocabularies(known, new))
     model = build_model(description.model, encoder)
     judged = folder / JUDGED_WEIGHTS
     path = judged if weights == "judged" and judged.exists() else folder / "model.safetensors"
@@ -55,16 +61,24 @@ def read_model(
     return model.eval(), encoder, description
 
 
-def read_vocabularies(paths: Mapping[str, Path]) -> dict[str, Vocabulary]:
-    return {field: _read_vocabulary(field, path) for field, path in paths.items()}
+def read_vocabularies(
+    paths: Mapping[str, Path], new_values: Mapping[str, Path] | None = None
+) -> dict[str, Vocabulary]:
+    """A field's vocabulary, with its new values behind it."""
+    new = new_values or {}
+    return {
+        field: _read_vocabulary(field, [path, new[field]] if field in new else [path])
+        for field, path in paths.items()
+    }
 
 
-def _read_vocabulary(field: str, path: Path) -> Vocabulary:
-    values = pq.read_table(path, columns=["value"]).column("value").cast(pa.string()).combine_chunks()
+def _read_vocabulary(field: str, paths: Sequence[Path]) -> Vocabulary:
+    columns = [pq.read_table(path, columns=["value"]).column("value").cast(pa.string()) for path in paths]
+    values = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
     try:
-        return Vocabulary(values)
+        return Vocabulary(values.combine_chunks())
     except ValueError as error:
-        raise ValueError(f"the vocabulary of {field} in {path} {error}") from error
+        raise ValueError(f"the vocabulary of {field} in {' and '.join(map(str, paths))} {error}") from error
 
 
 def write_manifest(folder: Path) -> None:

@@ -113,6 +113,7 @@ def plan_run(folder: Path, base: TrainSpec, combination: Combination) -> Planned
         "model": model,
         "label_names": {name: names for name, names in base.label_names.items() if name in multilabel},
         "final_files": (),  # a comparison is of the weights that are judged
+        "new_values": {},
         "calibration_files": base.calibration_files if any(task.calibration for task in model.tasks) else (),
     }
     spec = TrainSpec.model_validate(base.model_dump() | changes)

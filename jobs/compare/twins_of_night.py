@@ -66,7 +66,7 @@ def sample_spec(spec: TrainSpec, sample_rate: float, folder: Path) -> TrainSpec:
         return spec
     names = ("train_files", "validation_files", "calibration_files")
     changes = {name: sample_files(getattr(spec, name), sample_rate, folder / name) for name in names}
-    return spec.model_copy(update={**changes, "final_files": ()})
+    return spec.model_copy(update={**changes, "final_files": (), "new_values": {}})
 
 
 def sample_files(files: Iterable[Path], sample_rate: float, folder: Path) -> tuple[Path, ...]:

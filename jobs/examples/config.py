@@ -1,4 +1,4 @@
-"""The typed `examples` part of a scenario: anchors, labels, negatives and vocabularies."""
+"""The typed `examples` part of a scenario: anchors, labels and negatives."""
 
 from typing import Annotated, Literal, Self
 
@@ -48,9 +48,6 @@ class ExamplesConfig(StrictModel):
     What follows an anchor event counts for the last one of the user and item before it; `attributed_within`:
     and of the same request, or of the same `context.session`.
 
-    Rows of vocabularies stay where they are for `vocabulary_days` nights; then they begin anew, without the
-    values that have gone.
-
     The examples of a log without times are cut into `folds` by a hash of user and item: the first judges the
     model that the others train.
     """
@@ -59,7 +56,6 @@ class ExamplesConfig(StrictModel):
     attributed_within: Literal["request", "session"] | None = None
     label_window_days: PositiveInt
     training_weeks: PositiveInt
-    vocabulary_days: PositiveInt = 7
     folds: Annotated[int, Field(ge=2)] | None = None
     negative_sampling_rate: Rate
     drawn: DrawnConfig | None = None
@@ -100,13 +96,4 @@ class ExamplesConfig(StrictModel):
     def check_drawn(self) -> Self:
         if self.drawn and self.has_anchor_events:
             raise ValueError("drawn is for user-days: the examples of anchor events are those events alone")
-        return self
-
-    @model_validator(mode="after")
-    def check_vocabulary(self) -> Self:
-        if self.vocabulary_days > 7 * self.training_weeks:
-            raise ValueError(
-                f"vocabulary_days ({self.vocabulary_days}) must not be more than the days of training_weeks: "
-                "the first night of a period would count no example"
-            )
         return self

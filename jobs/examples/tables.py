@@ -161,19 +161,4 @@ def attributed_events(config: ScenarioConfig) -> Table:
 
 def example_tables(config: ScenarioConfig) -> tuple[Table, ...]:
     of_events = (attributed_events(config),) if config.examples.has_anchor_events else ()
-    return (*of_events, examples(config), campaign_examples(config), VOCABULARIES)
-
-
-VOCABULARIES = Table(
-    name="vocabularies",
-    meaning="Values of ids and lists; 0 pads, 1 is out of vocabulary. Nights of a period only add rows.",
-    ds_is="run date",
-    key=("field", "row"),
-    columns=(
-        Column("field", "string", "the id field, or the list that has a vocabulary of its own"),
-        Column("value", "string", "the value"),
-        Column("row", "int", "its embedding row, from 2"),
-        Column("count", "long", "how often the value stands in the examples that the period counts"),
-        Column("since", "date", "the night on which it had been seen often enough"),
-    ),
-)
+    return (*of_events, examples(config), campaign_examples(config))

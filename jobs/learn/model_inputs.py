@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from mtl_model.config import NumericField, NumericStatistics
 from mtl_model.data.config import IdField, IdListField
 
 _ROWS_PER_FILE = 1_000
+_ROWS_PER_BATCH = 1_000_000
+_VALUES = pa.schema([("value", pa.string())])
 
 
 def sample_rows(
@@ -48,12 +51,52 @@ def _measure(column: pa.ChunkedArray, field: NumericField) -> NumericStatistics:
 
 
 def write_vocabularies(
-    vocabularies: pa.Table, fields: Sequence[IdField | IdListField], folder: Path
-) -> dict[str, Path]:
-    """One Parquet file per field, its values in row order."""
-    paths = {}
-    for field in fields:
-        rows = vocabularies.filter(pc.equal(vocabularies["field"], field.name)).sort_by("row")
-        paths[field.name] = folder / f"{field.name}.parquet"
-        pq.write_table(rows.select(["value"]), paths[field.name])
-    return paths
+    train_files: Sequence[str],
+    later_files: Sequence[str],
+    fields: Sequence[IdField | IdListField],
+    folder: Path,
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """A file per field of the values in `train_files`, and one of those that `later_files` add.
+
+    A value must stand there `min_count` times. DuckDB counts, on disk where it must: there may be many.
+    """
+    known: dict[str, Path] = {}
+    new: dict[str, Path] = {}
+    with duckdb.connect(config={"temp_directory": str(folder / "spilled")}) as database:
+        database.register("train", dataset(train_files, format="parquet"))
+        database.register("later", dataset(later_files or train_files[:1], format="parquet"))
+        for field in fields:
+            _count_values(database, field, with_later=bool(later_files))
+            known[field.name] = folder / f"{field.name}.parquet"
+            _write_values(database, "is_known", known[field.name])
+            if later_files:
+                new[field.name] = folder / f"{field.name}.new.parquet"
+                _write_values(database, "NOT is_known", new[field.name])
+    return known, new
+
+
+def _count_values(
+    database: duckdb.DuckDBPyConnection, field: IdField | IdListField, *, with_later: bool
+) -> None:
+    """Makes the table `counted`: each value, and whether the training files alone make it known."""
+    column = '"' + field.name.replace('"', '""') + '"'
+    values = f"unnest({column})" if isinstance(field, IdListField) else column
+    database.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE counted AS
+        SELECT value, count(*) FILTER (is_train) >= $min_count AS is_known
+        FROM (
+            SELECT {values} AS value, true AS is_train FROM train
+            UNION ALL SELECT {values}, false FROM later WHERE $with_later
+        )
+        WHERE value IS NOT NULL GROUP BY value HAVING count(*) >= $min_count""",
+        {"min_count": field.min_count, "with_later": with_later},
+    )
+
+
+def _write_values(database: duckdb.DuckDBPyConnection, condition: str, path: Path) -> None:
+    """In their order; as the texts that the encoder makes of them."""
+    found = database.sql(f"SELECT value FROM counted WHERE {condition} ORDER BY value")
+    with pq.ParquetWriter(path, _VALUES) as writer:
+        for batch in found.to_arrow_reader(_ROWS_PER_BATCH):
+            writer.write_table(pa.table([batch.column(0).cast(pa.string())], schema=_VALUES))

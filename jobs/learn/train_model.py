@@ -1,4 +1,4 @@
-"""examples + vocabularies -> a trained model: the one place between the lake and mtl_model.
+"""examples -> a trained model: the one place between the lake and mtl_model.
 
 Hands torchrun a spec of files, fields and settings; the model's folder is named after the run date and
 its weights, so that the same inputs give the same version. Needs no Spark.
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyiceberg.expressions import EqualTo, In
 
 from jobs.examples.interest import category_names
-from jobs.examples.tables import VOCABULARIES, campaign_examples, examples
+from jobs.examples.tables import campaign_examples, examples
 from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake, local_path
 from jobs.learn.launch import launch_training
@@ -124,26 +124,28 @@ def make_spec(
 
     Tonight's model begins with the weights of the earlier one that were judged, which have seen nothing of
     tonight's validation. It passes once, at the final learning rate, over what has closed since: no example
-    is trained on more often than from scratch.
+    is trained on more often than from scratch. Its vocabularies are those of a model from scratch.
 
     Raises:
         ValueError: if there are no examples to train on.
     """
     model, refit = settle_precision(run, run.scenario.model, folder), run.scenario.learn.refit
-    train, closed_from = days.train, run.scenario.logs.first_day
     held_out = days.campaigns_held_out_from
+    closed = run.scenario.logs.first_day, _day_before(held_out)
+    train_files = known_files = example_files(run, lake, days.train, closed, days.train_folds)
+    if not known_files:
+        first, last = days.train
+        raise ValueError(f"examples has no rows for {first} to {last}: run build_examples first")
     if earlier:
-        train = _day_after(earlier.days.train[1]), days.train[1]
-        closed_from = earlier.days.campaigns_held_out_from
+        closed = earlier.days.campaigns_held_out_from, closed[1]
+        since = _day_after(earlier.days.train[1]), days.train[1]
+        train_files = example_files(run, lake, since, closed, days.train_folds)
         model = carry_on(model)
-    train_files = example_files(run, lake, train, (closed_from, _day_before(held_out)), days.train_folds)
-    if not (train_files or earlier):
-        raise ValueError(f"examples has no rows for {train[0]} to {train[1]}: run build_examples first")
     after = (held_out, run.date)
     final_files = example_files(run, lake, days.final, after, days.held_out_folds) if refit else []
     validation = validation_files(run, lake, days)
     calibration = example_files(run, lake, days.calibration) if days.calibration else []
-    today = (run.date, run.date)
+    vocabularies, new_values = write_vocabularies(known_files, final_files, model.vocabulary_fields, folder)
     statistics = earlier.data.numeric_statistics if earlier else _measure(train_files, model)
     start = WarmStart(model_dir=earlier.folder, weights="judged") if earlier else None
     if run.scenario.learn.start_from and not earlier:
@@ -155,9 +157,8 @@ def make_spec(
         validation_files=tuple(map(Path, validation)),
         calibration_files=tuple(map(Path, calibration)),
         final_files=tuple(map(Path, final_files)),
-        vocabularies=write_vocabularies(
-            lake.read_arrow(VOCABULARIES, today), model.vocabulary_fields, folder
-        ),
+        vocabularies=vocabularies,
+        new_values=new_values,
         numeric_statistics=statistics,
         label_names=_label_names(run, lake),
         negative_sampling_rate=run.scenario.examples.negative_sampling_rate,

@@ -14,7 +14,7 @@ Shapes: T = tasks, A = attached tasks.
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtl_model.balancing.balancer import FloatMatrix, FloatVector, TaskSignals
 from mtl_model.balancing.build_balancer import build_balancer
@@ -32,16 +32,19 @@ class TaskBalancing:
     """The balancer of a training and what it needs of the model."""
 
     def __init__(self, model: JointModel, config: ModelConfig, group: ProcessGroup) -> None:
-        self.group, self.tasks = group, config.tasks
+        self.model, self.group, self.tasks = model, group, config.tasks
         self.attached = [place for place, task in enumerate(config.tasks) if not task.detached]
         self.balancer = build_balancer(config.balancing, len(self.attached))
-        self.parameters = list(model.parameters())
-        self.tower_parameters = [*model.towers.parameters(), *model.heads.parameters()]
-        towers = set(self.tower_parameters)
-        self.shared_parameters = [parameter for parameter in self.parameters if parameter not in towers]
         self.representation: SharedRepresentation | None = None
         if self.balancer.reads_gradients:
             self.representation = SharedRepresentation(model, config.sharing.name)
+
+    def wrap(self) -> nn.Module:
+        """The model as the steps call it: inside DDP, but where gradients are averaged here."""
+        if self.balancer.reads_gradients:
+            return self.model
+        sparse = [f"embedding.{name}" for name in self.model.embedding.sparse_parameters()]
+        return self.group.wrap_in_ddp(self.model, ignore=sparse)
 
     def backward(self, loss: JointLoss, labelled_rows: Tensor, step: int) -> Tensor:
         """Sets all gradients, to be equal on all ranks, and returns the weights a (T,).
@@ -56,12 +59,18 @@ class TaskBalancing:
         if self.balancer.weighs_towers:
             torch.autograd.backward((weights * losses).sum() + loss.penalty)
         else:
-            of_towers = losses.sum() + loss.penalty
-            torch.autograd.backward(of_towers, inputs=self.tower_parameters, retain_graph=True)
-            torch.autograd.backward((weights * losses).sum() + loss.penalty, inputs=self.shared_parameters)
+            towers, shared = self._part_parameters()
+            torch.autograd.backward(losses.sum() + loss.penalty, inputs=towers, retain_graph=True)
+            torch.autograd.backward((weights * losses).sum() + loss.penalty, inputs=shared)
         if self.balancer.reads_gradients:
-            self.group.average_gradients(self.parameters)
+            self.group.average_gradients(list(self.model.parameters()))
         return weights
+
+    def _part_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Those of towers and heads, and those shared; asked at each step, for a table may grow."""
+        towers = [*self.model.towers.parameters(), *self.model.heads.parameters()]
+        own = set(towers)
+        return towers, [parameter for parameter in self.model.parameters() if parameter not in own]
 
     def observe_losses_after(self, loss: JointLoss, labelled_rows: Tensor) -> None:
         self.balancer.observe_losses_after(self._reduce_losses(loss, labelled_rows))

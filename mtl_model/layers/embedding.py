@@ -5,6 +5,7 @@ Shapes: B = batch, S = scalar slots, L = list length, D = embedding dim, C = cop
 
 from collections.abc import Collection, Sequence
 from itertools import accumulate
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,15 @@ from mtl_model.layers.huge_pages import empty_table
 from mtl_model.layers.sum_by_id import look_up
 
 INITIAL_STD = 0.05
+
+
+class Growth(NamedTuple):
+    """A table in the place of a former one, and how many rows its slots had and have."""
+
+    former: nn.Parameter
+    table: nn.Parameter
+    before: Sequence[int]
+    after: Sequence[int]
 
 
 class FusedEmbedding(nn.Module):
@@ -93,6 +103,22 @@ class FusedEmbedding(nn.Module):
         table: Tensor = self.tables[name]
         return table[offset : offset + self.slot_rows[slot]]
 
+    @torch.no_grad()
+    def grow(self, slot_rows: Sequence[int], like: int) -> list[Growth]:
+        """Gives each slot `slot_rows` rows, the new ones behind its own: each a copy of its row `like`."""
+        growths = []
+        for name, slots in self.slots.items():
+            before, after = ([rows[slot] for slot in slots] for rows in (self.slot_rows, slot_rows))
+            if before == after:
+                continue
+            former = cast(nn.Parameter, self.tables[name])
+            self.tables[name] = nn.Parameter(grow_slots(former, before, after, like))
+            offsets = torch.tensor([0, *accumulate(after[:-1])], device=former.device)
+            self.register_buffer(f"offsets_{name}", offsets, persistent=False)
+            growths.append(Growth(former, cast(nn.Parameter, self.tables[name]), before, after))
+        self.slot_rows = list(slot_rows)
+        return growths
+
     def sparse_parameters(self) -> list[str]:
         """Names of the parameters whose gradient is sparse."""
         return [f"tables.{name}" for name in self.tables] if self.sparse_gradients else []
@@ -109,3 +135,14 @@ class FusedEmbedding(nn.Module):
         if copies == 1:
             return embedded.expand(self.num_copies, -1, -1, -1)
         return torch.unflatten(embedded, 2, (copies, -1)).permute(2, 0, 1, 3)
+
+
+def grow_slots(rows: Tensor, before: Sequence[int], after: Sequence[int], like: int | None = None) -> Tensor:
+    """The rows of slots that stand below each other; what a slot has gained is 0, or like its row `like`."""
+    grown = empty_table(sum(after), rows.shape[1]).zero_().to(rows.device)
+    places = zip(rows.split(list(before)), grown.split(list(after)), strict=True)
+    for old, new in places:
+        new[: len(old)] = old
+        if like is not None:
+            new[len(old) :] = old[like]
+    return grown

@@ -7,6 +7,7 @@ The order of the rows and the dropout masks depend on the step alone: its number
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +58,13 @@ def save_checkpoint(folder: Path, step: int, state: TrainingState, spec_digest: 
         shutil.rmtree(path)
 
 
-def load_checkpoint(folder: Path, state: TrainingState, spec_digest: str) -> int:
-    """Restores the newest state of this very training and returns its step; 0 where there is none."""
+def load_checkpoint(
+    folder: Path, state: TrainingState, spec_digest: str, prepare: Callable[[int], None] = lambda step: None
+) -> int:
+    """Restores the newest state of this very training and returns its step; 0 where there is none.
+
+    `prepare` is told the step before, for shapes that depend on it.
+    """
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             verify_manifest(path)
@@ -69,6 +75,7 @@ def load_checkpoint(folder: Path, state: TrainingState, spec_digest: str) -> int
         if numbers["spec_digest"] != spec_digest:
             logger.info("checkpoint %s belongs to another spec: starting anew", path)
             continue
+        prepare(int(numbers["step"]))
         state.model.load_state_dict(load_file(path / "model.safetensors"))
         _restore_optimizer(state.model, state.optimizer, load_file(path / "optimizer.safetensors"))
         state.balancer.state = {name: np.array(values) for name, values in numbers["balancer"].items()}

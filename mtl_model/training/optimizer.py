@@ -8,7 +8,7 @@ import torch
 from torch import nn, optim
 
 from mtl_model.config import TrainingConfig
-from mtl_model.layers.embedding import FusedEmbedding
+from mtl_model.layers.embedding import FusedEmbedding, Growth, grow_slots
 from mtl_model.layers.huge_pages import empty_table
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,15 @@ class AdamWWithSparseRows(optim.AdamW):
                     self._step_rows(table, group["lr"])
                     table.grad = None  # which leaves AdamW nothing to do here
         super().step()
+
+    def follow(self, growth: Growth) -> None:
+        """Goes on with a table that has grown; its new rows have no past."""
+        for group in self.param_groups:
+            group["params"] = [growth.table if each is growth.former else each for each in group["params"]]
+        self.state[growth.table] = {
+            name: grow_slots(tensor, growth.before, growth.after) if tensor.dim() else tensor
+            for name, tensor in self.state.pop(growth.former, {}).items()
+        }
 
     @torch.no_grad()
     def _step_rows(self, table: nn.Parameter, learning_rate: float) -> None:

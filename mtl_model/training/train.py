@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from mtl_model.balancing.task_balancing import TaskBalancing
@@ -31,6 +31,7 @@ from mtl_model.config import DataSpec, ModelDescription, TrainSpec
 from mtl_model.data.batches import batches_per_pool, load_reader
 from mtl_model.data.check_files import check_files_of
 from mtl_model.data.encode import Batch, Encoder
+from mtl_model.data.id_rows import UNKNOWN_ROW
 from mtl_model.data.prefetch import prefetch
 from mtl_model.evaluation.judge_model import judge_model, validate
 from mtl_model.model import build_model
@@ -69,11 +70,8 @@ class Trainer:
         self.model = build_model(spec.model, self.encoder)
         self._warm_start()
         self.model.to(group.device)
-        self.wrapped: nn.Module = self.model
         self.balancing = TaskBalancing(self.model, spec.model, group)
-        if not self.balancing.balancer.reads_gradients:
-            sparse = [f"embedding.{name}" for name in self.model.embedding.sparse_parameters()]
-            self.wrapped = group.wrap_in_ddp(self.model, ignore=sparse)
+        self.wrapped = self.balancing.wrap()
         self.optimizer = build_optimizer(self.model, self.training)
         stopping = self.training.early_stopping
         self.early_stopping = EarlyStopping(stopping) if stopping else None
@@ -85,7 +83,9 @@ class Trainer:
         self.transfer = Transfer(self.model, spec, self.encoder, self.reader, self.passes, group)
 
     def run(self) -> None:
-        done = load_checkpoint(self.work_dir / "checkpoints", self.state, self.spec_digest)
+        done = load_checkpoint(
+            self.work_dir / "checkpoints", self.state, self.spec_digest, prepare=self._grow
+        )
         logger.info("training on %d files from step %d", len(self.spec.train_files), done)
         self.group.barrier()
         self.work_dir.mkdir(parents=True, exist_ok=True)
@@ -98,6 +98,7 @@ class Trainer:
                 if one_pass.is_final:
                     if done <= self.train_steps:
                         self._judge()
+                        self._grow(one_pass.first_step + 1)
                     self._run_pass(one_pass, done, reporter)
                 elif not (self.early_stopping and self.early_stopping.is_over):
                     self._run_pass(one_pass, done, reporter)
@@ -116,6 +117,17 @@ class Trainer:
         """
         self.wrapped = self.model
         gc.collect()
+
+    def _grow(self, step: int) -> None:
+        """In a step of the final pass new values have rows, which begin as unknown ones have been so far."""
+        if step <= self.train_steps or not self.spec.new_values:
+            return
+        known = read_vocabularies(self.spec.vocabularies, self.spec.new_values)
+        self.encoder = Encoder(self.spec.model, self.data, known)
+        self.close()
+        for growth in self.model.embedding.grow(self.encoder.slot_rows, like=UNKNOWN_ROW):
+            self.optimizer.follow(growth)
+        self.wrapped = self.balancing.wrap()
 
     def _warm_start(self) -> None:
         if self.spec.warm_start is None:
@@ -236,7 +248,7 @@ class Trainer:
     def _finish(self) -> None:
         """Turns the work folder into the model folder; it appears at once, by a rename."""
         description = ModelDescription(model=self.spec.model, data=self.data)
-        write_model(self.work_dir, self.model, description, self.spec.vocabularies)
+        write_model(self.work_dir, self.model, description, self.spec.vocabularies, self.spec.new_values)
         if self.early_stopping and self.early_stopping.values:
             described = json.dumps(self.early_stopping.describe(), indent=2)
             (self.work_dir / "early_stopping.json").write_text(described)

@@ -10,16 +10,15 @@ from mtl_model.transfer.config import FreezeConfig
 
 
 class Freezing:
-    """The frozen parameters, up to and with step `last_step`; None: for good."""
+    """The frozen parts, up to and with step `last_step`; None: for good."""
 
     def __init__(self, model: nn.Module, config: FreezeConfig, last_step: int | None) -> None:
         self.last_step = last_step
-        self.parameters = [
-            parameter for name, parameter in model.named_parameters() if name.split(".")[0] in config.parts
-        ]
+        self.parts = [part for name, part in model.named_children() if name in config.parts]
 
     def drop_gradients(self, step: int) -> None:
         """Between backward pass and optimizer, which leaves parameters without a gradient alone."""
         if self.last_step is None or step <= self.last_step:
-            for parameter in self.parameters:
-                parameter.grad = None
+            for part in self.parts:
+                for parameter in part.parameters():
+                    parameter.grad = None

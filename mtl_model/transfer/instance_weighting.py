@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from mtl_model.config import ModelConfig
 from mtl_model.data.encode import Batch, Encoder
-from mtl_model.data.id_rows import FIRST_KNOWN_ROW, PADDING_ROW
+from mtl_model.data.id_rows import FIRST_KNOWN_ROW, PADDING_ROW, UNKNOWN_ROW
 from mtl_model.transfer.config import InstanceWeightingConfig
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class DomainClassifier:
             num_rows = len(encoder.of_fields[name]) + FIRST_KNOWN_ROW
             columns += [(name, num_rows)] * (part.stop - part.start)
             is_list += [True] * (part.stop - part.start)
+        self.num_rows = torch.tensor([rows for _, rows in columns], dtype=torch.int64)
         starts = dict(zip(dict(columns), accumulate(dict(columns).values(), initial=0), strict=False))
         self.offsets = torch.tensor([starts[name] for name, _ in columns], dtype=torch.int64)
         self.is_list = torch.tensor(is_list, dtype=torch.bool)
@@ -90,7 +91,8 @@ class DomainClassifier:
 
     def logits(self, batch: Batch) -> Tensor:
         """log(P(target | x) / P(source | x)) of each row, (B,)."""
-        weights = F.embedding(batch.ids + self.offsets, self.of_ids, sparse=True)[:, :, 0]  # (B, K)
+        ids = torch.where(batch.ids < self.num_rows, batch.ids, UNKNOWN_ROW)  # a final pass brings new ones
+        weights = F.embedding(ids + self.offsets, self.of_ids, sparse=True)[:, :, 0]  # (B, K)
         is_read = self.reads_ids * ~(self.is_list & (batch.ids == PADDING_ROW))
         of_numbers: Tensor = batch.numbers @ (self.of_numbers * self.reads_numbers)
         return (weights * is_read).sum(dim=1) + of_numbers + self.bias
