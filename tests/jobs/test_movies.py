@@ -55,7 +55,7 @@ def write_movies_log(folder: Path, order: int = 0) -> Path:
 def write_movies_scenario(path: Path, log: Path) -> Path:
     scenario = yaml.safe_load((CONF_FOLDER / "movies.yaml").read_text(encoding="utf-8"))
     scenario["logs"] |= {"path": str(log)}
-    scenario["examples"] |= {"training_weeks": 2, "vocabulary_days": 14}  # from the second day of the log on
+    scenario["examples"] |= {"training_weeks": 2}  # from the second day of the log on
     scenario["learn"] |= {"validation_days": 1}
     path.write_text(yaml.safe_dump({**scenario, "name": "small"}, sort_keys=False), encoding="utf-8")
     return path

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from jobs.all_tables import tables_by_stage
 from jobs.candidates.tables import CANDIDATE_RECALL
-from jobs.examples.tables import VOCABULARIES, examples
+from jobs.examples.tables import examples
 from jobs.features.anchors import scoring_day
 from jobs.features.declared_states import state_tables
 from jobs.lake.catalog import REPOSITORY
@@ -26,7 +26,7 @@ DATA = REPOSITORY.parent / "shared" / "data" / "taobao_userbehavior_mb"
 
 
 def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.Table]:
-    """Every table from tiles to examples, after the bulk stages of each date; of vocabularies the last.
+    """Every table from tiles to examples, after the bulk stages of each date.
 
     Rows come as they are read: two homes must have them in one order.
     """
@@ -39,7 +39,6 @@ def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.T
         stages = tables_by_stage(run.scenario)
         tables = [table for stage in BULK_STAGES[1:] for table in stages[stage]]
         kept = {table.name: scoring_day(run) for table in state_tables(run.scenario)}  # the older ones go
-        kept |= {VOCABULARIES.name: (days[-1], days[-1])}
         return {table.name: run.lake().read_arrow(table, kept.get(table.name)) for table in tables}
 
 

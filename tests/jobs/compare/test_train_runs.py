@@ -101,12 +101,14 @@ def test_other_settings_or_examples_are_another_run(run: Run, base_spec: TrainSp
 
 def test_every_combination_has_a_spec_of_the_same_examples(run: Run, base_spec: TrainSpec) -> None:
     combinations = list_combinations(base_spec.model, ["shared_bottom", "ple"], ["fixed", "famo"], 2)
+    final = {"final_files": base_spec.validation_files, "new_values": base_spec.vocabularies}
 
-    planned = plan(run, base_spec, *combinations).runs
+    planned = plan(run, base_spec.model_copy(update=final), *combinations).runs
 
     assert len({one.folder for one in planned}) == len(combinations) == 2 * (4 + 4)
     assert {one.spec.train_files for one in planned} == {base_spec.train_files}
-    assert {one.spec.final_files for one in planned} == {()}
+    assert all(one.spec.vocabularies == base_spec.vocabularies for one in planned)
+    assert not any(one.spec.final_files or one.spec.new_values for one in planned)
     twin = next(one for one in planned if one.combination.twin_of == "purchase")
     assert [task.name for task in twin.spec.model.tasks] == ["purchase"]
     assert twin.spec.label_names == {}

@@ -1,3 +1,4 @@
+from datetime import date
 from math import log1p
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -8,6 +9,9 @@ import pytest
 
 from jobs.learn.model_inputs import measure_numbers, sample_rows, write_vocabularies
 from mtl_model.config import IdField, NumericField
+from mtl_model.data.config import IdListField
+from mtl_model.data.id_rows import look_up
+from mtl_model.model_folder import read_vocabularies
 
 
 def test_numbers_are_measured_as_the_model_sees_them_and_without_nulls() -> None:
@@ -61,14 +65,59 @@ def test_a_sample_has_rows_of_every_file(tmp_path: Path) -> None:
     assert rows["x"].to_pylist() == ["a"] * 1_000 + ["b"] * 3
 
 
-def test_vocabularies_are_written_in_the_order_of_their_rows(tmp_path: Path) -> None:
-    rows = pa.table(
-        {"field": ["brand", "type", "brand"], "value": ["second", "t", "first"], "row": [3, 2, 2]}
+BRAND = IdField(kind="id", name="brand", min_count=2)
+WORDS = IdListField(kind="id_list", name="title_words", max_length=2, min_count=2)
+CODE = IdField(kind="id", name='the "code"')
+
+
+def write_files(folder: Path, *tables: pa.Table) -> list[str]:
+    """Under names that a pattern of files would misread."""
+    paths = [folder / f"part[{number}] * 100%.parquet" for number in range(len(tables))]
+    for path, table in zip(paths, tables, strict=True):
+        pq.write_table(table, path)
+    return list(map(str, paths))
+
+
+def read(paths: dict[str, Path]) -> dict[str, list[str]]:
+    return {name: pq.read_table(path)["value"].to_pylist() for name, path in paths.items()}
+
+
+def test_a_vocabulary_has_what_is_seen_often_enough_and_later_values_are_apart(tmp_path: Path) -> None:
+    lists = pa.list_(pa.string())
+    first, second, later, last = (
+        pa.table({"brand": pa.array(brands, pa.string()), "title_words": pa.array(words, lists)})
+        for brands, words in (
+            (["z", "b", None], [["red", "red"], None, []]),
+            (["z", "once"], [["mug"], ["hat", None, None]]),
+            (["b", "new", "z"], [["mug", "pen"], ["pen"], ["red"]]),
+            (["new", "other"], [["red"], ["cap"]]),
+        )
     )
-    fields = [IdField(kind="id", name=name) for name in ("brand", "type", "unseen")]
+    files = write_files(tmp_path, first, second, later, last)
 
-    paths = write_vocabularies(rows, fields, tmp_path)
+    known, new = write_vocabularies(files[:2], files[2:], [BRAND, WORDS], tmp_path)
 
-    assert {name: pq.read_table(path).to_pydict() for name, path in paths.items()} == {
-        "brand": {"value": ["first", "second"]}, "type": {"value": ["t"]}, "unseen": {"value": []}
-    }  # fmt: skip
+    assert read(known) == {"brand": ["z"], "title_words": ["red"]}
+    assert read(new) == {"brand": ["b", "new"], "title_words": ["mug", "pen"]}
+    alone, nothing = write_vocabularies(files[:2], [], [BRAND, WORDS], tmp_path)
+    assert (read(alone), nothing) == ({"brand": ["z"], "title_words": ["red"]}, {})
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pytest.param(pa.array([3, 10, None]), id="whole numbers"),
+        pytest.param(pa.array([1.0, 2.5, None]), id="numbers"),
+        pytest.param(pa.array([True, False]), id="flags"),
+        pytest.param(pa.array([date(2025, 1, 1)]), id="days"),
+        pytest.param(pa.array(["x"]).dictionary_encode(), id="a dictionary"),
+        pytest.param(pa.array([None, None], pa.string()), id="nothing"),
+    ],
+)
+def test_a_value_is_found_by_the_text_that_the_vocabulary_has(tmp_path: Path, column: pa.Array) -> None:
+    files = write_files(tmp_path, pa.table({CODE.name: column}))
+
+    known, _ = write_vocabularies(files, [], [CODE], tmp_path)
+
+    rows = look_up(column, read_vocabularies(known)[CODE.name])
+    assert sorted(rows) == [0] * column.null_count + list(range(2, 2 + len(column) - column.null_count))
