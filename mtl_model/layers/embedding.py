@@ -140,8 +140,7 @@ class FusedEmbedding(nn.Module):
 def grow_slots(rows: Tensor, before: Sequence[int], after: Sequence[int], like: int | None = None) -> Tensor:
     """The rows of slots that stand below each other; what a slot has gained is 0, or like its row `like`."""
     grown = empty_table(sum(after), rows.shape[1]).zero_().to(rows.device)
-    places = zip(rows.split(list(before)), grown.split(list(after)), strict=True)
-    for old, new in places:
+    for old, new in zip(torch.split(rows, [*before]), torch.split(grown, [*after]), strict=True):
         new[: len(old)] = old
         if like is not None:
             new[len(old) :] = old[like]

@@ -37,7 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def plant(rows: pa.Table, values: Mapping[str, Sequence[str]], seed: int = 0) -> pa.Table:
     """The rows, half of them with one of the values in each column; in lists behind what they hold."""
     rng = np.random.default_rng(seed)
-    for name, choices in (values | {"bought_before": values["item_id"]}).items():
+    for name, choices in {**values, "bought_before": values["item_id"]}.items():
         column = rows[name].to_pylist()
         for row in np.flatnonzero(rng.random(len(rows)) < 0.5):
             chosen = str(rng.choice(choices))
