@@ -60,19 +60,20 @@ def write_vocabularies(
 
     A value must stand there `min_count` times. DuckDB counts, on disk where it must: there may be many.
     """
-    known: dict[str, Path] = {}
-    new: dict[str, Path] = {}
+    known, new = (_name_files(folder / name, fields) for name in ("vocabularies", "new_values"))
     with duckdb.connect(config={"temp_directory": str(folder / "spilled")}) as database:
         database.register("train", dataset(train_files, format="parquet"))
         database.register("later", dataset(later_files or train_files[:1], format="parquet"))
         for field in fields:
             _count_values(database, field, with_later=bool(later_files))
-            known[field.name] = folder / f"{field.name}.parquet"
             _write_values(database, "is_known", known[field.name])
-            if later_files:
-                new[field.name] = folder / f"{field.name}.new.parquet"
-                _write_values(database, "NOT is_known", new[field.name])
-    return known, new
+            _write_values(database, "NOT is_known", new[field.name])
+    return known, new if later_files else {}
+
+
+def _name_files(folder: Path, fields: Sequence[IdField | IdListField]) -> dict[str, Path]:
+    folder.mkdir(exist_ok=True)
+    return {field.name: folder / f"{field.name}.parquet" for field in fields}
 
 
 def _count_values(
