@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtl_model.config import TrainingConfig
 from mtl_model.layers.embedding import FusedEmbedding
@@ -153,3 +153,38 @@ def test_a_large_table_with_dense_steps_is_warned_of(caplog: pytest.LogCaptureFi
         f"every step goes over all {LARGE_TABLE_ROWS} rows of the embedding table 1: "
         "training.embedding_optimizer: rowwise_adagrad touches those of the batch alone"
     ]
+
+
+@pytest.mark.parametrize("training", [TRAINING, ROWWISE], ids=["adamw", "rowwise_adagrad"])
+def test_rows_keep_their_past_where_a_table_grows_and_new_ones_have_none(training: TrainingConfig) -> None:
+    is_sparse = training.embedding_optimizer == "rowwise_adagrad"
+    embedding = FusedEmbedding([3, 4, 3], [2, 2, 5], [1, 2, 1], is_sparse)
+    optimizer = build_optimizer(nn.ModuleDict({"embedding": embedding}), training)
+
+    def step(ids: list[int]) -> None:
+        torch.autograd.backward(sum(rows.square().sum() for rows in embedding(torch.tensor([ids]))))
+        for table in embedding.parameters():
+            table.grad = table.grad.coalesce() if is_sparse and table.grad is not None else table.grad
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step([2, 3, 1])
+    before = {name: table.detach().clone() for name, table in embedding.tables.items()}
+    pasts = {name: dict(optimizer.state[table]) for name, table in embedding.tables.items()}
+    growths = embedding.grow([5, 4, 4], like=1)
+    for growth in growths:
+        optimizer.follow(growth)
+
+    assert [growth.after for growth in growths] == [[5], [4]]
+    for name, kept in {"2": 3, "5": 3, "2x2": 4}.items():
+        table = embedding.tables[name]
+        assert torch.equal(table[:kept], before[name])
+        assert all(torch.equal(row, before[name][1]) for row in table[kept:])
+        for key, past in pasts[name].items():
+            now = optimizer.state[table][key]
+            assert torch.equal(now[:kept] if past.dim() else now, past)
+            assert not past.dim() or not now[kept:].any()
+    assert [len(group["params"]) for group in optimizer.param_groups] == [3]
+    assert len(optimizer.state) == 3
+    step([4, 3, 3])
+    assert not torch.equal(embedding.tables["2"][4], before["2"][1])
