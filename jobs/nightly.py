@@ -14,6 +14,7 @@ from importlib import import_module
 
 from rich.console import Console
 
+from jobs.bulk_stages import ENTRIES as BULK_ENTRIES
 from jobs.lake.days import days_between
 from jobs.stage import (
     RUN_STAGES,
@@ -31,11 +32,7 @@ logger = logging.getLogger(__name__)
 
 # Imported when their turn comes: the early stages need no torch, and a bad date needs nothing at all.
 STAGES = {
-    "ingest": "jobs.logs.ingest_logs:ingest_logs",
-    "tiles": "jobs.features.build_tiles:build_tiles",
-    "features": "jobs.features.build_features:build_features",
-    "candidates": "jobs.candidates.build_candidates:build_candidates",
-    "examples": "jobs.examples.build_examples:build_examples",
+    **BULK_ENTRIES,
     "train": "jobs.learn.train_model:train_model",
     "evaluate": "jobs.learn.evaluate_model:evaluate_model",
     "recommend": "jobs.recommend.build_recommendations:build_recommendations",
@@ -43,7 +40,7 @@ STAGES = {
     "report": "jobs.publish.write_report:write_report",
 }
 
-BULK_STAGES = ("ingest", "tiles", "features", "candidates", "examples")
+BULK_STAGES = tuple(BULK_ENTRIES)
 
 
 class NightFailedError(ValueError):

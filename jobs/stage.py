@@ -1,11 +1,7 @@
 """What every stage has in common: arguments, the lock on its date, its record in `run_stages`, exit code."""
 
 import argparse
-import fcntl
-import json
 import logging
-import os
-import socket
 import sys
 import time
 import uuid
@@ -16,11 +12,14 @@ from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from jobs.bulk_stages import build_in_turn
 from jobs.config import ConfigError, RuntimeConfig, ScenarioConfig, load_runtime, load_scenario
 from jobs.exit_codes import RunHeldError, exit_code_of
 from jobs.lake.catalog import home_folder, open_catalog
 from jobs.lake.columns import Column, Table
+from jobs.lake.days import DayRange, days_to_build, missing_ranges
 from jobs.lake.lake import Lake
+from jobs.locks import HeldError, hold
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +51,19 @@ class Run:
     date: date
     run_id: str
     home: Path
+    builds_missing_only: bool = False
 
     @property
     def config_digest(self) -> str:
         """Of the whole scenario."""
         return self.scenario.digest(*type(self.scenario).model_fields)
+
+    def days_to_build(self, wanted: DayRange, built: Sequence[DayRange]) -> list[DayRange]:
+        """The days of `wanted` that were not built, and its last day once more: a rerun rebuilds its own day.
+
+        Without the last day where only what is missing is to be built (jobs/bulk_stages.py).
+        """
+        return (missing_ranges if self.builds_missing_only else days_to_build)(wanted, built)
 
     def lake(self, job: str = "") -> Lake:
         """The scenario's tables; what is written through this object carries the lineage of `job`."""
@@ -93,22 +100,14 @@ def hold_date(run: Run) -> Iterator[None]:
     Raises:
         RunHeldError: if another process holds it; the message names the holder.
     """
-    folder = run.home / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{run.scenario.name}-{run.date}.run"
-    with path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read() or "a process that has not yet written its name"
-            raise RunHeldError(
-                f"{run.scenario.name} {run.date} is held by {holder}: wait for it to end, or stop it"
-            ) from error
-        lock.truncate(0)
-        lock.write(json.dumps({"run_id": run.run_id, "pid": os.getpid(), "host": socket.gethostname()}))
-        lock.flush()
-        yield
+    path = run.home / "locks" / f"{run.scenario.name}-{run.date}.run"
+    try:
+        with hold(path, {"run_id": run.run_id}, waits=False):
+            yield
+    except HeldError as error:
+        raise RunHeldError(
+            f"{run.scenario.name} {run.date} is held by {error}: wait for it to end, or stop it"
+        ) from error
 
 
 Build = Callable[[Run, Lake], RowCounts]
@@ -121,7 +120,7 @@ def run_stage(stage: str, build: Build, run: Run) -> RowCounts:
     row_counts: RowCounts = {}
     status, message = "failed", None
     try:
-        row_counts = build(run, lake)
+        row_counts = build_in_turn(stage, build, run, lake)
         status = "succeeded"
     except BaseException as error:
         message = f"{type(error).__name__}: {error}"[:2000]

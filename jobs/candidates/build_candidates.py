@@ -30,7 +30,6 @@ from jobs.features.tables import (
     user_item_features,
 )
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
-from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
 from jobs.lake.spark import start_spark
 from jobs.logs.tables import ITEMS, PROMOTIONS
@@ -173,7 +172,7 @@ def build_candidates(run: Run, lake: Lake) -> RowCounts:
     outputs = (CANDIDATES, CANDIDATE_RECALL)  # the recall's commit says that the anchors are built
     digest = candidates_digest(run)
     counts = dict.fromkeys((table.name for table in outputs), 0)
-    for days in days_to_build(training_anchor_days(run), lake.built_days(CANDIDATE_RECALL, digest)):
+    for days in run.days_to_build(training_anchor_days(run), lake.built_days(CANDIDATE_RECALL, digest)):
         tasks = plan_tasks(spark, lake, inputs, days, config.features.user_files_per_day)
         make = make_each_day(candidates_of_day(config), inputs, outputs)
         for name, count in lake.replace_made(tasks, make, outputs, days, digest).items():

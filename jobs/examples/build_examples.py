@@ -30,7 +30,6 @@ from jobs.features.anchors import training_anchor_days
 from jobs.features.co_purchases import add_co_purchased
 from jobs.features.tables import category_features, user_features
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
-from jobs.lake.days import days_to_build
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
 from jobs.logs.tables import EVENTS
@@ -82,7 +81,7 @@ def _build_days(run: Run, lake: Lake, digest: str) -> int:
         inputs.append(Input(attributed_events(config), "attributed", bucketed=True))
     if day_sequences(config):
         inputs.append(Input(EVENTS, "day_event"))
-    for days in days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
+    for days in run.days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
         tasks = plan_tasks(start_spark(run.runtime), lake, inputs, days, config.features.user_files_per_day)
         make = make_each_day(examples_of_day(config), inputs, [table])
         count += lake.replace_made(tasks, make, [table], days, digest)[table.name]
@@ -92,13 +91,13 @@ def _build_days(run: Run, lake: Lake, digest: str) -> int:
 def _build_attributed(run: Run, lake: Lake) -> None:
     table = attributed_events(run.scenario)
     digest = run.scenario.digest("logs", "examples")
-    for days in days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
+    for days in run.days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
         lake.replace_days(read_attributed(start_spark(run.runtime), run, lake, days), table, days, digest)
 
 
 def _build_campaigns(run: Run, lake: Lake, digest: str) -> int:
     table, count, log_days = campaign_examples(run.scenario), 0, (run.scenario.logs.first_day, run.date)
-    for days in days_to_build(log_days, lake.built_days(table, digest)):
+    for days in run.days_to_build(log_days, lake.built_days(table, digest)):
         rows = read_campaign_examples(start_spark(run.runtime), run, lake, days)
         count += lake.replace_days(rows, table, days, digest)
     return count

@@ -41,7 +41,7 @@ from jobs.features.tables import (
 )
 from jobs.features.user_windows import windows_as_of
 from jobs.lake.columns import Table
-from jobs.lake.days import DayRange, days_to_build
+from jobs.lake.days import DayRange
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
 from jobs.logs.tables import CAMPAIGN_MEMBERS, ITEMS
@@ -126,10 +126,11 @@ class FeatureTables:
     def _build_declared(self, plans: Sequence[StatePlan], make: MakeRange) -> dict[str, int]:
         """The night's own day goes on from a state; the days before that are missing are made in bulk."""
         tables, (tonight, _) = [plan.features for plan in plans], scoring_day(self.run)
-        before = [
-            (first, min(last, tonight - timedelta(days=1))) for first, last in self._missing(tables[-1])
-        ]
+        missing = self._missing(tables[-1])
+        before = [(first, min(last, tonight - timedelta(days=1))) for first, last in missing]
         counts = self._build_days(tables, make, [days for days in before if days[0] <= days[1]])
+        if not missing or missing[-1][1] < tonight:
+            return counts
         night = NightlyFeatures(self.run, self.lake.for_one_table(), plans, self.digest)
         return counts | {name: counts.get(name, 0) + count for name, count in night.build(tonight).items()}
 
@@ -142,7 +143,7 @@ class FeatureTables:
         if table.name == "user_features":
             first = self.run.scenario.logs.first_day + timedelta(days=1)
         wanted = first, scoring_day(self.run)[0]
-        return days_to_build(wanted, self.lake.built_days(table, self.digest))
+        return self.run.days_to_build(wanted, self.lake.built_days(table, self.digest))
 
     def _tiles(self, lake: Lake, table: Table, as_of: DayRange) -> DataFrame:
         history = self.run.scenario.logs.first_day, as_of[1] - timedelta(days=1)

@@ -27,7 +27,7 @@ from jobs.features.user_windows import BATCH_ROWS
 from jobs.lake.buckets import buckets_of
 from jobs.lake.columns import Table
 from jobs.lake.day_tasks import DayTask, open_day, read_tasks, task_frame
-from jobs.lake.days import days_to_build, merge_ranges
+from jobs.lake.days import merge_ranges
 from jobs.lake.files import Batches, MadeRows, Make
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
@@ -99,7 +99,7 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
     missing = [
         days
         for table in (USER_DAYS, ITEM_DAYS)
-        for days in days_to_build((first_day, run.date), lake.built_days(table, digest))
+        for days in run.days_to_build((first_day, run.date), lake.built_days(table, digest))
     ]
     for days in merge_ranges(missing):
         events = lake.read(spark, EVENTS, days)
@@ -127,7 +127,7 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
 def build_event_days(run: Run, lake: Lake) -> int:
     table, count = event_days(run.scenario), 0
     digest = f"{tiles_digest(run.scenario)}-{table.files_per_day}"
-    for days in days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
+    for days in run.days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
         files = lake.files_by_day(EVENTS, days)
         tasks = [DayTask(day, 0, {"event": [path]}) for day, paths in files.items() for path in paths]
         num_partitions = min(len(tasks), lake.num_partitions)
@@ -159,7 +159,7 @@ def _tiles_of_files(table: Table, query: str) -> Make:
 
 def build_context_days(run: Run, lake: Lake) -> int:
     table, count, digest = context_days(run.scenario), 0, tiles_digest(run.scenario)
-    for days in days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
+    for days in run.days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
         events = lake.read(start_spark(run.runtime), EVENTS, days)
         count += lake.replace_days(make_context_days(events, run.scenario), table, days, digest)
     return count

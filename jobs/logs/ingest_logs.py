@@ -11,7 +11,7 @@ one, so that the tables depend on the log and the newest date alone, and not on 
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.lake.columns import Table
-from jobs.lake.days import DayRange, days_to_build, missing_ranges
+from jobs.lake.days import DayRange, days_between, missing_ranges
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
 from jobs.late_days import forget_late_days
@@ -61,7 +61,7 @@ def ingest_logs(run: Run, lake: Lake) -> RowCounts:
     known = read_known_columns(lake, digest)
     source = open_source(run.scenario.logs, known)
     with naming_unreadable_files():
-        late_days = mark_late_days(run, lake, source)
+        late_days = mark_late_days(run, lake, partial(_read_late_days, run, source))
         loads = (_load_events, _load_catalogue, _load_promotions)
         parts = run_together([partial(load, run, lake.for_one_table(), source) for load in loads])
         counts = {name: count for part in parts for name, count in part.items()}
@@ -69,25 +69,28 @@ def ingest_logs(run: Run, lake: Lake) -> RowCounts:
     return counts | ({"late_days": len(late_days)} if late_days else {})
 
 
-def mark_late_days(run: Run, lake: Lake, source: Source) -> Sequence[date]:
+def mark_late_days(run: Run, lake: Lake, find: Callable[[DayRange], Sequence[date]]) -> Sequence[date]:
     """Finds the loaded days that rows learned since belong to, and forgets that they were built.
 
-    What rests on an event day is forgotten with it; `events` come last, so that a run that dies between
-    finds the same days again.
+    `find` tells these days from the days on which rows were learned. What rests on an event day is forgotten
+    with it; `events` come last, so that a run that dies between finds the same days again. Forgotten is, too,
+    what was built on a day that is not loaded: such a run may have marked it.
     """
-    logs, digest = run.scenario.logs, run.scenario.digest("logs")
-    known_through = _known_through(lake, digest)
-    if known_through is None or known_through >= run.date:
-        return []
-    learned = known_through + timedelta(days=1), run.date
-    rows = source.read_learned(start_spark(run.runtime), learned)
-    if rows is None:
-        return []
-    late_days = find_late_days(judge(rows, logs, run.date), learned)
+    first_day, digest = run.scenario.logs.first_day, run.scenario.digest("logs")
+    known_through, late_days = _known_through(lake, digest), list[date]()
+    if known_through and known_through < run.date:
+        late_days += find((known_through + timedelta(days=1), run.date))
     if late_days:
         logger.info("late rows for %s: loaded again", ", ".join(map(str, late_days)))
-        forget_late_days(run, lake, late_days)
+    to_load = missing_ranges((first_day, run.date), lake.built_days(EVENTS, digest))
+    if changed := sorted({*late_days, *(day for days in to_load for day in days_between(*days))}):
+        forget_late_days(run, lake, changed)
     return late_days
+
+
+def _read_late_days(run: Run, source: Source, learned: DayRange) -> Sequence[date]:
+    rows = source.read_learned(start_spark(run.runtime), learned)
+    return [] if rows is None else find_late_days(judge(rows, run.scenario.logs, run.date), learned)
 
 
 def _known_through(lake: Lake, digest: str) -> date | None:
@@ -100,7 +103,7 @@ def _load_events(run: Run, lake: Lake, source: Source) -> dict[str, int]:
     known_through = max(run.date, _known_through(lake, digest) or run.date)
     counts = {"events": 0, "quarantine": 0, "ingest_counts": 0}
     events = replace(EVENTS, files_per_day=run.scenario.features.user_files_per_day)
-    for days in days_to_build((logs.first_day, run.date), lake.built_days(events, digest)):
+    for days in run.days_to_build((logs.first_day, run.date), lake.built_days(events, digest)):
         judged = judge(source.read_events(spark, days, known_through), logs, known_through)
         rows = judged.where(F.col("ds").between(*days))
         for table, count in _load_days(rows, lake, events, days, digest).items():
@@ -141,7 +144,7 @@ def _load_promotions(run: Run, lake: Lake, source: Source) -> dict[str, int]:
         (PROMOTIONS, source.read_promotions),
         (CAMPAIGN_MEMBERS, source.read_campaign_members),
     ):
-        for days in days_to_build((_BEGINNING, known), lake.built_days(table, digest)):
+        for days in run.days_to_build((_BEGINNING, known), lake.built_days(table, digest)):
             rows = read(spark).withColumn("ds", F.col("valid_from"))
             counts[table.name] = lake.replace_days(
                 rows.where(F.col("ds").between(*days)), table, days, digest
