@@ -15,6 +15,7 @@ from importlib import import_module
 from rich.console import Console
 
 from jobs.bulk_stages import ENTRIES as BULK_ENTRIES
+from jobs.exit_codes import RunHeldError, exit_code_of
 from jobs.lake.days import days_between
 from jobs.stage import (
     RUN_STAGES,
@@ -66,22 +67,48 @@ def run_night(scenario: str, day: date, from_stage: str | None = None, run_id: s
 def backfill(scenario: str, first: date, last: date) -> list[Run]:
     """Builds everything up to the examples of `last` in bulk, then runs the night of each day.
 
+    A night that fails, or whose date another run holds, does not keep the others from being run.
+
     Raises:
-        NightFailedError: if the bulk part failed, or any of the nights; the other nights have been run.
+        NightFailedError: if the bulk part failed, or any of the nights; it names those that were held, too.
+        RunHeldError: if other runs held some dates, and all other nights went well.
     """
     make_run(scenario, first)  # a first day outside the log should not be found out last
     if last < first:
         raise ValueError(f"--to {last} is before --from {first}")
-    repair(scenario, last)
-    runs, failures = [], []
+    _build_in_bulk(scenario, first, last)
+    runs: list[Run] = []
+    failed: list[str] = []
+    held: list[str] = []
     for day in days_between(first, last):
         try:
             runs.append(run_night(scenario, day))
-        except NightFailedError as error:
-            failures.append(f"{day}: {error}")
-    if failures:
-        raise NightFailedError("\n".join(failures))
+        except RunHeldError as error:
+            held.append(str(error))
+            logger.warning("%s", error)
+        except Exception as error:
+            says_all = exit_code_of(error) is not None
+            failed.append(f"{day}: {error}" if says_all else f"{day}: {type(error).__name__}: {error}")
+            logger.warning("%s", failed[-1], exc_info=not says_all)
+    if failed:
+        raise NightFailedError("\n".join([*failed, *held]))
+    if held:
+        raise RunHeldError("\n".join(held))
     return runs
+
+
+def _build_in_bulk(scenario: str, first: date, last: date) -> None:
+    """The bulk part of a backfill; where another run holds its day, each night builds what it needs."""
+    try:
+        repair(scenario, last)
+    except RunHeldError as error:
+        logger.warning("nothing is built in bulk, which is slower: %s", error)
+    except NightFailedError as error:
+        cause, _, _ = str(error).rpartition("\n")  # without how to go on with a night
+        again = f"nightshelf backfill --scenario {scenario} --from {first} --to {last}"
+        raise NightFailedError(
+            f"the bulk part, up to {last}: {cause}\nNo night has been run. Once that is mended: {again}"
+        ) from error
 
 
 def repair(scenario: str, day: date) -> Run:
@@ -126,7 +153,7 @@ def _run_stages(run: Run, stages: Sequence[str]) -> None:
             logger.debug("%s failed", stage, exc_info=True)
             if stage != "report" and "report" in stages:
                 _report_failure(run)
-            message = f"{stage} failed: {error}\nOnce that is mended: {_resume_command(run, stage)}"
+            message = f"{stage} failed: {error}\nOnce that is mended: {_command_to_go_on(run, stage, stages)}"
             raise NightFailedError(message) from error
         progress.finish(stage, row_counts)
 
@@ -138,8 +165,11 @@ def _report_failure(run: Run) -> None:
         logger.exception("the report could not be written")
 
 
-def _resume_command(run: Run, stage: str) -> str:
-    return f"nightshelf run --scenario {run.scenario.name} --date {run.date} --from-stage {stage}"
+def _command_to_go_on(run: Run, stage: str, stages: Sequence[str]) -> str:
+    of_date = f"--scenario {run.scenario.name} --date {run.date}"
+    if "report" not in stages:
+        return f"nightshelf repair {of_date}"
+    return f"nightshelf run {of_date} --from-stage {stage}"
 
 
 class _Progress:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from jobs import nightly
-from jobs.exit_codes import EXIT_FAILED, EXIT_HELD, EXIT_USAGE, RunHeldError
+from jobs.config import ConfigError
+from jobs.exit_codes import EXIT_FAILED, EXIT_HELD, EXIT_USAGE, RunHeldError, exit_code_of
 from jobs.lake.lake import Lake
 from jobs.nightly import NightFailedError, backfill, last_run_id, load_stage, repair, run_night
 from jobs.stage import RUN_STAGES, RowCounts, Run, hold_date, make_run
@@ -100,6 +101,17 @@ def test_a_repair_builds_what_rests_on_the_log_and_publishes_nothing(
     assert stages_run() == list(nightly.BULK_STAGES)
 
 
+def test_a_repair_that_failed_is_repeated_and_not_gone_on_with_as_a_night(
+    small_scenario: Path, stages_run: Callable[[], list[str]], home: Path
+) -> None:
+    (home / "broken-tiles").touch()
+
+    with pytest.raises(
+        NightFailedError, match=r"tiles is broken\n.*: nightshelf repair .*--date 2017-01-31$"
+    ):
+        repair(str(small_scenario), DAY)
+
+
 def test_backfill_goes_on_after_a_failed_night_and_names_it(
     small_scenario: Path, stages_run: Callable[[], list[str]], home: Path
 ) -> None:
@@ -107,6 +119,76 @@ def test_backfill_goes_on_after_a_failed_night_and_names_it(
 
     with pytest.raises(NightFailedError, match=r"2017-01-31: publish failed[^$]*2017-02-01: publish failed"):
         backfill(str(small_scenario), DAY, DAY + timedelta(days=1))
+
+
+def test_a_failed_bulk_part_says_that_no_night_was_run_and_how_to_begin_again(
+    small_scenario: Path, stages_run: Callable[[], list[str]], home: Path
+) -> None:
+    (home / "broken-tiles").touch()
+
+    with pytest.raises(NightFailedError) as failure:
+        backfill(str(small_scenario), DAY, DAY + timedelta(days=1))
+
+    assert str(failure.value).splitlines() == [
+        "the bulk part, up to 2017-02-01: tiles failed: tiles is broken",
+        "No night has been run. Once that is mended: "
+        f"nightshelf backfill --scenario {small_scenario} --from 2017-01-31 --to 2017-02-01",
+    ]
+    assert stages_run() == ["ingest"]
+
+
+@pytest.mark.parametrize(
+    "held", [0, 1, 2], ids=["first day", "a day between", "last day, and so the bulk part"]
+)
+def test_backfill_goes_on_after_a_held_date_and_names_the_holder(
+    small_scenario: Path, stages_run: Callable[[], list[str]], home: Path, held: int
+) -> None:
+    days = [DAY + timedelta(days=number) for number in range(3)]
+
+    with (
+        hold_date(make_run(str(small_scenario), days[held], "the-holder")),
+        pytest.raises(RunHeldError, match=rf"^small {days[held]} is held by .*the-holder.*$"),
+    ):
+        backfill(str(small_scenario), days[0], days[2])
+
+    ran = [line.split()[0] for line in (home / "ran.txt").read_text().splitlines() if line.endswith("report")]
+    assert ran == [str(day) for day in days if day != days[held]]
+
+
+def test_failures_of_any_kind_and_held_dates_are_all_named(
+    small_scenario: Path,
+    stages_run: Callable[[], list[str]],
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One night fails in a stage, one before its first, one for a reason that nobody has thought of."""
+    days = [DAY + timedelta(days=number) for number in range(5)]
+    errors = {days[1]: ConfigError(["no such key"]), days[2]: KeyError("odd")}
+
+    def run_some(scenario: str, day: date) -> Run:
+        if day in errors:
+            raise errors[day]
+        (home / "broken-publish").touch()
+        if day != days[0]:
+            (home / "broken-publish").unlink()
+        return run_night(scenario, day)
+
+    monkeypatch.setattr(nightly, "run_night", run_some)
+    with (
+        hold_date(make_run(str(small_scenario), days[3], "the-holder")),
+        pytest.raises(NightFailedError) as failure,
+    ):
+        backfill(str(small_scenario), days[0], days[4])
+
+    lines = str(failure.value).splitlines()
+    assert [line for line in lines if "2017-01-31: publish failed" in line]
+    assert [line for line in lines if "2017-02-01: " in line and "no such key" in line]
+    assert "2017-02-02: KeyError: 'odd'" in lines
+    assert [line for line in lines if "small 2017-02-03 is held by" in line and "the-holder" in line]
+    assert "Traceback" in caplog.text
+    assert (home / "ran.txt").read_text().splitlines()[-1] == "2017-02-04 report"
+    assert exit_code_of(failure.value) == EXIT_FAILED
 
 
 @pytest.mark.parametrize(
