@@ -1,6 +1,5 @@
 """A night's examples -> a finished run per combination; what is finished already is kept and used again."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -19,6 +18,7 @@ from jobs.lake.lake import Lake
 from jobs.learn.launch import launch_training
 from jobs.learn.train_model import make_spec
 from jobs.learn.training_days import plan_days
+from jobs.locks import HeldError, hold
 from jobs.stage import Run
 from mtl_model.config import ModelConfig, TrainSpec
 from mtl_model.evaluation.user_influence import NUM_GROUPS
@@ -94,15 +94,12 @@ def hold_comparison(run: Run) -> Iterator[None]:
     Raises:
         RunHeldError: if there is another.
     """
-    folder = comparison_folder(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = f"{run.scenario.name} {run.date} is being compared already: wait for that to end"
-            raise RunHeldError(message) from error
-        yield
+    try:
+        with hold(comparison_folder(run) / "lock", {"run_id": run.run_id}, waits=False):
+            yield
+    except HeldError as error:
+        message = f"{run.scenario.name} {run.date} is being compared already by {error}: wait for that to end"
+        raise RunHeldError(message) from error
 
 
 def plan_run(folder: Path, base: TrainSpec, combination: Combination) -> PlannedRun:
