@@ -48,10 +48,6 @@ class Night:
     lake: Lake
 
     @property
-    def digest(self) -> str:
-        return self.run.scenario.digest("features")
-
-    @property
     def day(self) -> date:
         return scoring_day(self.run)[0]
 
@@ -75,9 +71,7 @@ class Night:
         self._make_as_of(self.day)
 
     def _make_as_of(self, day: date) -> None:
-        nights = [
-            NightlyFeatures(self.run, self.lake.for_one_table(), plans, self.digest) for plans in self.plans()
-        ]
+        nights = [NightlyFeatures(self.run, self.lake.for_one_table(), plans) for plans in self.plans()]
         run_together([partial(night.build, day) for night in nights])
 
 

@@ -24,8 +24,8 @@ from jobs.config import CONF_FOLDER
 from jobs.lake.lake import local_path
 from jobs.learn.train_model import make_spec
 from jobs.learn.training_days import plan_days
-from jobs.nightly import load_stage
 from jobs.stage import Run, make_run, run_stage
+from jobs.stages import load_stage
 from mtl_model.config import TrainSpec
 from mtl_model.evaluation.metrics import auc
 from mtl_model.predict import load_predictor

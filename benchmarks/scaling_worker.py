@@ -21,8 +21,8 @@ from pyspark.sql import SparkSession
 from benchmarks.process_tree import processor_seconds
 from jobs.config import CONF_FOLDER
 from jobs.lake.spark import start_spark
-from jobs.nightly import load_stage
 from jobs.stage import log_to_standard_error, make_run, run_stage
+from jobs.stages import load_stage
 
 
 def measure(log: Path, home: Path, last_day: date, stages: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -65,11 +65,11 @@ def warn_of_late_night(context: dict[str, Any]) -> None:
     )
 
 
-def spark_job(task_id: str, file: str, arguments: Sequence[str], **settings: Any) -> SparkSubmitOperator:
-    """The job in a file below jobs/, in a Spark session of its own."""
+def spark_job(task_id: str, module: str, arguments: Sequence[str], **settings: Any) -> SparkSubmitOperator:
+    """A module that Spark starts by its file, in a session of its own."""
     return SparkSubmitOperator(
         task_id=task_id,
-        application=str(REPOSITORY / "jobs" / file),
+        application=f"{REPOSITORY / module.replace('.', '/')}.py",
         application_args=list(arguments),
         name=f"nightshelf-{task_id}",
         conn_id=SPARK_CONNECTION,

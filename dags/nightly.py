@@ -4,8 +4,10 @@ One task a stage. When a check fails, `publish` fails and yesterday's tables kee
 written all the same, and says why.
 """
 
+import json
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pendulum
 from airflow.sdk import Asset, CronDataIntervalTimetable, chain, dag
@@ -14,12 +16,9 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from dags.common import DEFAULT_ARGS, SCENARIO, python_job, spark_job, warn_of_late_night
 
-PUBLISHED = [
-    Asset("recommendations"),
-    Asset("coupon_recommendations"),
-    Asset("item_complements"),
-    Asset("user_profiles"),
-]
+# Written by `python -m jobs.export_stages`, for a DAG file imports no job.
+STAGES = json.loads((Path(__file__).parent / "stages.json").read_text(encoding="utf-8"))
+PUBLISHED = [Asset(table) for stage in STAGES if stage["name"] == "recommend" for table in stage["tables"]]
 
 # The interval's day. A run by hand that names a midnight means the day that begins there, but Airflow gives
 # it the interval before; one that names another instant, or none, gets the last complete day.
@@ -54,20 +53,15 @@ IS_DAGS_TEST = sys.argv[1:3] == ["dags", "test"]
     tags=["nightshelf"],
 )
 def nightly() -> None:
-    # A teardown runs whatever happened before it, and does not decide whether the night succeeded.
-    report = python_job("report", "jobs.publish.write_report", NIGHT).as_teardown()
-    chain(
-        spark_job("ingest", "logs/ingest_logs.py", NIGHT),
-        spark_job("tiles", "features/build_tiles.py", NIGHT),
-        spark_job("features", "features/build_features.py", NIGHT),
-        spark_job("candidates", "candidates/build_candidates.py", NIGHT),
-        spark_job("examples", "examples/build_examples.py", NIGHT),
-        python_job("train", "jobs.learn.train_model", NIGHT),
-        python_job("evaluate", "jobs.learn.evaluate_model", NIGHT),
-        spark_job("recommend", "recommend/build_recommendations.py", NIGHT),
-        python_job("publish", "jobs.publish.publish_run", NIGHT, outlets=PUBLISHED),
-        report,
-    )
+    tasks = []
+    for stage in STAGES:
+        job = spark_job if stage["needs_spark"] else python_job
+        task = job(
+            stage["name"], stage["module"], NIGHT, outlets=PUBLISHED if stage["name"] == "publish" else []
+        )
+        # A teardown runs whatever happened before it, and does not decide whether the night succeeded.
+        tasks.append(task.as_teardown() if stage["name"] == "report" else task)
+    chain(*tasks)
 
 
 nightly()

@@ -13,7 +13,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from jobs.locks import hold
@@ -24,19 +23,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# In the order of the flow: each reads tables of those before it. Imported when their turn comes.
-ENTRIES = {
-    "ingest": "jobs.logs.ingest_logs:ingest_logs",
-    "tiles": "jobs.features.build_tiles:build_tiles",
-    "features": "jobs.features.build_features:build_features",
-    "candidates": "jobs.candidates.build_candidates:build_candidates",
-    "examples": "jobs.examples.build_examples:build_examples",
-}
-
 
 def build_in_turn(stage: str, build: "Build", run: "Run", lake: "Lake") -> "RowCounts":
     """Builds the tables of a stage: a bulk stage's once no other run is at work on those of any."""
-    if stage not in ENTRIES:
+    from jobs.stages import BULK_STAGES  # the registry is made of modules that know of runs
+
+    if stage not in BULK_STAGES:
         return build(run, lake)
     with hold_bulk_stages(run, stage):
         return {**build_forgotten(stage, run), **build(run, lake)}
@@ -51,10 +43,11 @@ def hold_bulk_stages(run: "Run", stage: str) -> Iterator[None]:
 
 def build_forgotten(stage: str, run: "Run") -> "RowCounts":
     """Builds what is missing of the stages before this one but ingestion; returns the rows that it wrote."""
-    stages, counts = list(ENTRIES), dict[str, int]()
-    for before in stages[1 : stages.index(stage)]:
-        module, function = ENTRIES[before].split(":")
-        build: Build = getattr(import_module(module), function)
+    from jobs.stages import BULK_STAGES, load_stage
+
+    counts = dict[str, int]()
+    for before in BULK_STAGES[1 : BULK_STAGES.index(stage)]:
+        build = load_stage(before)
         counts |= build(replace(run, builds_missing_only=True), run.lake(before))
     written = {table: count for table, count in counts.items() if count}
     if written:

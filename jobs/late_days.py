@@ -1,39 +1,37 @@
 """Late rows of the log -> which days of which tables have to be built again, and no others.
 
-A row that belongs to an event day d but was learned later changes the tiles of d and what counts as a first
-purchase after it; the features as of every day after d, whose windows reach back to it; the candidates and
-examples of the anchors with such features, or with d in their label window.
+Which these are follows from the registry (jobs/stages.py): what a table is made from, and how far a day of it
+reaches. Tables that each run makes anew have no days to forget.
 """
 
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
-from jobs.examples.tables import attributed_events, campaign_examples, examples
-from jobs.features.declared_states import state_tables
-from jobs.features.event_tiles import tile_tables
-from jobs.features.tables import feature_tables
 from jobs.lake.columns import Table
-from jobs.lake.days import DayRange
+from jobs.lake.days import DayRange, merge_ranges
 from jobs.lake.lake import Lake
 from jobs.logs.tables import EVENTS
 from jobs.stage import Run
+from jobs.stage_graph import Read
+from jobs.stage_tables import RUN_DATE
+from jobs.stages import made_tables
 
 
 def dirty_days(run: Run, late_days: Sequence[date]) -> list[tuple[Table, list[DayRange]]]:
-    """What rests on the late days (sorted), tables that rest on others first and `events` last."""
-    first, last = late_days[0], run.date + timedelta(days=1)
-    as_of = (first + timedelta(days=1), last)
-    anchors = (first - timedelta(days=run.scenario.examples.closes_after_days), last)
-    of_anchors = (examples(run.scenario), attributed_events(run.scenario), CANDIDATES, CANDIDATE_RECALL)
-    return [
-        (campaign_examples(run.scenario), [(first, last)]),
-        *[(table, [anchors]) for table in of_anchors],
-        *[(table, [as_of]) for table in feature_tables(run.scenario.features)],
-        *[(table, [as_of]) for table in state_tables(run.scenario)],
-        *[(table, [(first, last)]) for table in tile_tables(run.scenario)],
-        (EVENTS, [(day, day) for day in late_days]),
-    ]
+    """What rests on the late days, tables that rest on others first and `events` last."""
+    last = run.date + timedelta(days=1)
+    dirty = {EVENTS.name: merge_ranges((day, day) for day in late_days)}
+    tables = [made for made in made_tables(run.scenario).values() if made.days is not RUN_DATE]
+    for made in tables:
+        reached = [_reach(read, days, last) for read in made.reads for days in dirty.get(read.table, ())]
+        if reached:
+            dirty[made.table.name] = merge_ranges(reached)
+    return [(made.table, dirty[made.table.name]) for made in reversed(tables) if made.table.name in dirty]
+
+
+def _reach(read: Read, days: DayRange, last: date) -> DayRange:
+    first, end = days
+    return first + timedelta(days=read.first), last if read.last is None else end + timedelta(days=read.last)
 
 
 def forget_late_days(run: Run, lake: Lake, late_days: Sequence[date]) -> None:

@@ -10,16 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from importlib import import_module
 
 from rich.console import Console
 
-from jobs.bulk_stages import ENTRIES as BULK_ENTRIES
 from jobs.exit_codes import RunHeldError, exit_code_of
 from jobs.lake.days import days_between
 from jobs.stage import (
     RUN_STAGES,
-    Build,
     RowCounts,
     Run,
     guarded,
@@ -28,20 +25,9 @@ from jobs.stage import (
     make_run,
     run_stage,
 )
+from jobs.stages import BULK_STAGES, STAGES, load_stage
 
 logger = logging.getLogger(__name__)
-
-# Imported when their turn comes: the early stages need no torch, and a bad date needs nothing at all.
-STAGES = {
-    **BULK_ENTRIES,
-    "train": "jobs.learn.train_model:train_model",
-    "evaluate": "jobs.learn.evaluate_model:evaluate_model",
-    "recommend": "jobs.recommend.build_recommendations:build_recommendations",
-    "publish": "jobs.publish.publish_run:publish_run",
-    "report": "jobs.publish.write_report:write_report",
-}
-
-BULK_STAGES = tuple(BULK_ENTRIES)
 
 
 class NightFailedError(ValueError):
@@ -134,12 +120,6 @@ def last_run_id(run: Run) -> str:
     if not records.num_rows:
         raise ValueError(f"{run.scenario.name} {run.date} has never been run: leave out --from-stage")
     return str(records["run_id"][-1])
-
-
-def load_stage(stage: str) -> Build:
-    module, function = STAGES[stage].split(":")
-    build: Build = getattr(import_module(module), function)
-    return build
 
 
 def _run_stages(run: Run, stages: Sequence[str]) -> None:

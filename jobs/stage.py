@@ -74,8 +74,16 @@ class Run:
             "version": version("nightshelf"),
             "config-digest": self.config_digest,
         }
-        catalog = open_catalog(self.home, self.runtime.catalog)
-        return Lake(catalog, self.scenario.name, self.home, lineage, self.runtime.shuffle_partitions)
+        from jobs.stages import table_settings  # the registry is made of modules that know of runs
+
+        return Lake(
+            open_catalog(self.home, self.runtime.catalog),
+            self.scenario.name,
+            self.home,
+            lineage,
+            self.runtime.shuffle_partitions,
+            settings=table_settings(self.scenario),
+        )
 
 
 def make_run(scenario: str, day: date, run_id: str | None = None) -> Run:

@@ -16,8 +16,6 @@ from jobs.candidates.channels import BIT, add_anchored, add_day_items, channels_
 from jobs.candidates.drawn import add_drawn
 from jobs.candidates.tables import CANDIDATE_RECALL, CANDIDATES
 from jobs.config import ScenarioConfig
-from jobs.features.anchors import training_anchor_days
-from jobs.features.build_features import features_digest
 from jobs.features.config import DeclaredLabel
 from jobs.features.declared import label_sql
 from jobs.features.event_tiles import event_days
@@ -34,6 +32,13 @@ from jobs.lake.lake import Lake
 from jobs.lake.spark import start_spark
 from jobs.logs.tables import ITEMS, PROMOTIONS
 from jobs.stage import RowCounts, Run, stage_main
+from jobs.stages import missing_days
+
+# Of the views of users and items, those that channels and labels read: other features may change freely.
+_VIEWS = {
+    "user_item", "user_category", "item", "promotion", "catalogue", "purchase", "label_tile",
+    "user_item_event", "user_category_event", "item_event",
+}  # fmt: skip
 
 # What the anchored users bought within the label window, from tiles of its days.
 _BOUGHT = """
@@ -168,20 +173,15 @@ def build_candidates(run: Run, lake: Lake) -> RowCounts:
     """Builds the missing anchors up to the one that closes on the run's date; returns rows per table."""
     spark, config = start_spark(run.runtime), run.scenario
     check_channels(config.candidates, config.features)
-    inputs = [*user_inputs(config), *item_inputs(config)]
-    outputs = (CANDIDATES, CANDIDATE_RECALL)  # the recall's commit says that the anchors are built
-    digest = candidates_digest(run)
+    inputs = [one for one in (*user_inputs(config), *item_inputs(config)) if one.view in _VIEWS]
+    outputs = (CANDIDATES, CANDIDATE_RECALL)
     counts = dict.fromkeys((table.name for table in outputs), 0)
-    for days in run.days_to_build(training_anchor_days(run), lake.built_days(CANDIDATE_RECALL, digest)):
+    for days in missing_days(run, lake, *outputs):
         tasks = plan_tasks(spark, lake, inputs, days, config.features.user_files_per_day)
         make = make_each_day(candidates_of_day(config), inputs, outputs)
-        for name, count in lake.replace_made(tasks, make, outputs, days, digest).items():
+        for name, count in lake.replace_made(tasks, make, outputs, days).items():
             counts[name] += count
     return counts
-
-
-def candidates_digest(run: Run) -> str:
-    return f"{features_digest(run)}-{run.scenario.digest('candidates', 'examples')}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

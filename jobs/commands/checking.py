@@ -40,7 +40,7 @@ def validate(scenario: Scenario = DEFAULT_SCENARIO) -> None:
 
 
 def plan(date: RunDate, scenario: Scenario = DEFAULT_SCENARIO) -> None:
-    """Tells what a run would read and write, and what is built already. Touches nothing."""
+    """Tells what a run would read, write and build, and because of which settings. Touches nothing."""
     from jobs.commands.planning import plan_run
 
     with clear_errors():
@@ -49,6 +49,7 @@ def plan(date: RunDate, scenario: Scenario = DEFAULT_SCENARIO) -> None:
     console.print(f"[bold]{planned.scenario} {planned.day}[/], nothing is touched by this plan")
     console.print(f"  home {escape(str(planned.home))}\n  log  {escape(planned.log)}")
     for step in planned.steps:
-        now = f" [dim]({step.now})[/]" if step.now else ""
-        console.print(f"[bold]{step.stage:<10}[/] {step.days}{now}")
+        console.print(f"[bold]{step.stage:<10}[/] {step.days}")
         console.print(f"  [dim]reads[/]  {', '.join(step.reads)}\n  [dim]writes[/] {', '.join(step.writes)}")
+        for days in step.builds:
+            console.print(f"  [dim]builds[/] {escape(str(days))}")

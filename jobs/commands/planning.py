@@ -1,51 +1,44 @@
 """What a run would do, told from the configuration and the catalog's metadata; nothing is made or changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
-from jobs.all_tables import tables_by_stage
-from jobs.commands.table_list import list_days
-from jobs.features.anchors import training_anchor_days
-from jobs.lake.catalog import open_catalog
+from jobs.lake.days import DayRange, days_to_build
 from jobs.lake.lake import Lake
 from jobs.logs.sources import open_source
 from jobs.stage import Run, make_run
+from jobs.stage_graph import Made, Stage
+from jobs.stage_tables import RUN_DATE
+from jobs.stages import STAGES
 
-# What each stage reads, by the name of the stage that wrote it.
-_READS = {
-    "ingest": ("the log",),
-    "tiles": ("events",),
-    "features": ("tiles", "items", "promotions", "campaign_members"),
-    "candidates": ("features", "promotions"),
-    "examples": ("candidates", "features", "events", "promotions", "campaign_members"),
-    "train": ("examples",),
-    "evaluate": ("examples", "model_runs"),
-    "recommend": ("candidates", "features", "model_runs"),
-    "publish": ("what recommend wrote",),
-    "report": ("everything of the run",),
-}
 
-# The table of each stage that tells which days it has built; the other stages are about the date alone.
-_TABLE_WITH_DAYS = {
-    "ingest": "events",
-    "tiles": "item_days",
-    "features": "user_features",
-    "candidates": "candidates",
-    "examples": "examples",
-}
+@dataclass(frozen=True)
+class PlannedDays:
+    """How many days of some tables a run will build, and why: the keys that have changed, if any have."""
+
+    tables: Sequence[str]
+    build: int
+    there: int
+    wanted: int
+    changed: Sequence[str]
+
+    def __str__(self) -> str:
+        days = f"{self.build} day{'' if self.build == 1 else 's'}"
+        why = f"{', '.join(self.changed)} changed" if self.changed else f"{self.there} of {self.wanted} there"
+        return f"{days}, {why}: {', '.join(self.tables)}"
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One stage: what it reads and writes, for which days, and what is there already."""
+    """One stage: what it reads and writes, for which days, and what of it is there already."""
 
     stage: str
     reads: Sequence[str]
     writes: Sequence[str]
     days: str
-    now: str
+    builds: Sequence[PlannedDays]
 
 
 @dataclass(frozen=True)
@@ -71,45 +64,39 @@ def plan_run(scenario: str, day: date) -> PlannedRun:
     files = source.files(day)
     size = sum(size for _, size in files) / 1e6
     log = f"{source.location}: {len(files)} files, {size:.0f} MB"
-    return PlannedRun(run.scenario.name, day, run.home, log, [_plan_step(run, stage) for stage in _READS])
+    lake = run.lake() if _has_lake(run) else None
+    steps = [_plan_step(run, lake, stage) for stage in STAGES.values()]
+    return PlannedRun(run.scenario.name, day, run.home, log, steps)
 
 
-def _plan_step(run: Run, stage: str) -> PlannedStep:
-    days, now = _days_of(run, stage)
-    return PlannedStep(stage, _READS[stage], _writes(run, stage), days, now)
+def _plan_step(run: Run, lake: Lake | None, stage: Stage) -> PlannedStep:
+    scenario, (first, last) = run.scenario, stage.days.of(run)
+    reads, writes = stage.reads(scenario), stage.writes(scenario)
+    files = [stage.files.format(scenario=scenario.name, date=run.date)] if stage.files else []
+    kept = [made for made in stage.makes(scenario) if made.days is not RUN_DATE]
+    days = str(first) if first == last else f"{first} to {last}"
+    return PlannedStep(stage.name, reads or ["the log"], [*writes, *files], days, _plan_days(run, lake, kept))
 
 
-def _writes(run: Run, stage: str) -> list[str]:
-    by_stage = tables_by_stage(run.scenario)
-    if stage == "train":
-        return ["model_runs", f"models/{run.scenario.name}/"]
-    if stage == "evaluate":
-        twins = ["twin_gains"] if run.scenario.learn.has_twins_on(run.date) else []
-        explained = ["field_importance", "field_attributions", *twins, "diagnostics"]
-        return ["task_metrics", "model_runs", *explained]
-    if stage == "report":
-        return [f"reports/{run.scenario.name}/{run.date}.html"]
-    return [table.name for table in by_stage.get(stage, ())]
+def _plan_days(run: Run, lake: Lake | None, made: Iterable[Made]) -> list[PlannedDays]:
+    """One entry for all tables of which the same is to be said."""
+    tables: dict[tuple[int, int, int, tuple[str, ...]], list[str]] = {}
+    for one in made:
+        record, changed = (
+            (lake.record_of(one.table).days, lake.changed_settings(one.table)) if lake else ([], [])
+        )
+        wanted = one.days.of(run)
+        built = [] if changed else record
+        missing = sum(map(_length, days_to_build(wanted, built)))
+        there = sum(_length((max(first, wanted[0]), min(last, wanted[1]))) for first, last in built)
+        tables.setdefault((missing, there, _length(wanted), tuple(changed)), []).append(one.table.name)
+    return [PlannedDays(names, *numbers) for numbers, names in tables.items()]
 
 
-def _days_of(run: Run, stage: str) -> tuple[str, str]:
-    """(days that the stage covers, how many of them its table holds already)."""
-    if stage not in _TABLE_WITH_DAYS:
-        return str(run.date), ""
-    is_of_log = stage in {"ingest", "tiles"}
-    first, last = (run.scenario.logs.first_day, run.date) if is_of_log else training_anchor_days(run)
-    there = sum(first <= day <= last for day in _built_days(run, _TABLE_WITH_DAYS[stage]))
-    scoring = f" and {run.date + timedelta(days=1)}" if stage in {"features", "candidates"} else ""
-    return f"{first} to {last}{scoring}", f"{there} of {(last - first).days + 1} days there"
+def _length(days: DayRange) -> int:
+    return max(0, (days[1] - days[0]).days + 1)
 
 
-def _built_days(run: Run, table: str) -> Sequence[date]:
-    lake = _open(run)
-    return list_days(lake, table) if lake else []
-
-
-def _open(run: Run) -> Lake | None:
-    """The lake if there is one: opening the embedded catalog would make its folder."""
-    if not run.runtime.catalog and not (run.home / "lake" / "catalog.db").is_file():
-        return None
-    return Lake(open_catalog(run.home, run.runtime.catalog), run.scenario.name, run.home)
+def _has_lake(run: Run) -> bool:
+    """Opening the embedded catalog would make its folder."""
+    return bool(run.runtime.catalog) or (run.home / "lake" / "catalog.db").is_file()

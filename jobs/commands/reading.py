@@ -32,9 +32,9 @@ _SHOWN_ROWS = 1000
 def tables(scenario: Scenario = DEFAULT_SCENARIO) -> None:
     """Lists the tables: rows, days, and what each is for. docs/tables.md has their columns."""
     with clear_errors():
-        from jobs.all_tables import all_tables
         from jobs.commands.table_list import list_tables
         from jobs.config import load_scenario
+        from jobs.stages import all_tables
 
         meanings = {table.name: table.meaning for table in all_tables(load_scenario(scenario))}
         listed = list_tables(open_lake(scenario))

@@ -27,8 +27,9 @@ def run(
     run_id: Annotated[str | None, typer.Option(help="The name of the run; by default a new one.")] = None,
 ) -> None:
     """Runs a whole night: from the log up to the date to published recommendations and a report."""
-    from jobs.nightly import STAGES, run_night
+    from jobs.nightly import run_night
     from jobs.publish.write_report import report_path
+    from jobs.stages import STAGES
 
     log_in_background()
     if from_stage and from_stage not in STAGES:

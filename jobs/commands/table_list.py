@@ -21,11 +21,6 @@ def list_tables(lake: Lake) -> Sequence[ListedTable]:
     return [_list(lake, name) for _, name in sorted(lake.catalog.list_tables(lake.scenario))]
 
 
-def list_days(lake: Lake, name: str) -> list[date]:
-    """The days of which a table has rows; none if it does not exist."""
-    return sorted(_rows_per_day(lake, name))
-
-
 def _list(lake: Lake, name: str) -> ListedTable:
     rows = _rows_per_day(lake, name)
     return ListedTable(name, sum(rows.values()), len(rows), max(rows, default=None))

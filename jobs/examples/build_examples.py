@@ -12,7 +12,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from jobs.candidates.build_candidates import add_acted, candidates_digest, item_inputs, user_inputs
+from jobs.candidates.build_candidates import add_acted, item_inputs, user_inputs
 from jobs.candidates.channels import add_anchored, add_day_items
 from jobs.candidates.tables import CANDIDATES
 from jobs.config import ScenarioConfig
@@ -26,7 +26,6 @@ from jobs.examples.day_examples import (
 from jobs.examples.day_sequences import add_today, day_sequences
 from jobs.examples.interest import label_users
 from jobs.examples.tables import attributed_events, campaign_examples, examples
-from jobs.features.anchors import training_anchor_days
 from jobs.features.co_purchases import add_co_purchased
 from jobs.features.tables import category_features, user_features
 from jobs.lake.day_tasks import DayDatabase, Input, MakeDay, make_each_day, plan_tasks
@@ -34,6 +33,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
 from jobs.logs.tables import EVENTS
 from jobs.stage import RowCounts, Run, stage_main
+from jobs.stages import missing_days
 
 
 def examples_of_day(config: ScenarioConfig) -> MakeDay:
@@ -61,13 +61,12 @@ def build_examples(run: Run, lake: Lake) -> RowCounts:
     """Builds the missing anchors and campaigns that have closed; returns rows per table."""
     config = run.scenario
     table, campaign_table = examples(config), campaign_examples(config)
-    digest = f"{candidates_digest(run)}-{config.digest('model')}"
-    of_days = partial(_build_days, run, lake.for_one_table(), digest)
-    of_campaigns = partial(_build_campaigns, run, lake.for_one_table(), digest)
+    of_days = partial(_build_days, run, lake.for_one_table())
+    of_campaigns = partial(_build_campaigns, run, lake.for_one_table())
     return dict(zip((table.name, campaign_table.name), run_together([of_days, of_campaigns]), strict=True))
 
 
-def _build_days(run: Run, lake: Lake, digest: str) -> int:
+def _build_days(run: Run, lake: Lake) -> int:
     config, table, count = run.scenario, examples(run.scenario), 0
     inputs = [
         Input(CANDIDATES, "candidate", bucketed=True),
@@ -81,25 +80,24 @@ def _build_days(run: Run, lake: Lake, digest: str) -> int:
         inputs.append(Input(attributed_events(config), "attributed", bucketed=True))
     if day_sequences(config):
         inputs.append(Input(EVENTS, "day_event"))
-    for days in run.days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
+    for days in missing_days(run, lake, table):
         tasks = plan_tasks(start_spark(run.runtime), lake, inputs, days, config.features.user_files_per_day)
         make = make_each_day(examples_of_day(config), inputs, [table])
-        count += lake.replace_made(tasks, make, [table], days, digest)[table.name]
+        count += lake.replace_made(tasks, make, [table], days)[table.name]
     return count
 
 
 def _build_attributed(run: Run, lake: Lake) -> None:
     table = attributed_events(run.scenario)
-    digest = run.scenario.digest("logs", "examples")
-    for days in run.days_to_build(training_anchor_days(run), lake.built_days(table, digest)):
-        lake.replace_days(read_attributed(start_spark(run.runtime), run, lake, days), table, days, digest)
+    for days in missing_days(run, lake, table):
+        lake.replace_days(read_attributed(start_spark(run.runtime), run, lake, days), table, days)
 
 
-def _build_campaigns(run: Run, lake: Lake, digest: str) -> int:
-    table, count, log_days = campaign_examples(run.scenario), 0, (run.scenario.logs.first_day, run.date)
-    for days in run.days_to_build(log_days, lake.built_days(table, digest)):
+def _build_campaigns(run: Run, lake: Lake) -> int:
+    table, count = campaign_examples(run.scenario), 0
+    for days in missing_days(run, lake, table):
         rows = read_campaign_examples(start_spark(run.runtime), run, lake, days)
-        count += lake.replace_days(rows, table, days, digest)
+        count += lake.replace_days(rows, table, days)
     return count
 
 

@@ -28,6 +28,16 @@ def training_anchor_days(run: Run) -> DayRange:
     return max(first, first_day + timedelta(days=1)), last
 
 
+def as_of_days(run: Run) -> DayRange:
+    """The days as of which features are wanted: those of the training anchors, up to tonight's shelves."""
+    return training_anchor_days(run)[0], scoring_day(run)[0]
+
+
+def user_as_of_days(run: Run) -> DayRange:
+    """Features of users also serve campaigns, whose examples go back to the beginning of the log."""
+    return run.scenario.logs.first_day + timedelta(days=1), scoring_day(run)[0]
+
+
 def scoring_day(run: Run) -> DayRange:
     """The anchor day of tonight's recommendations, as a range of one day: the day after the run date."""
     tomorrow = run.date + timedelta(days=1)

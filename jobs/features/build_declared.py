@@ -15,7 +15,6 @@ from pyiceberg.expressions import In
 from pyspark import TaskContext
 
 from jobs.features.declared_states import StatePlan
-from jobs.features.event_tiles import declared_types
 from jobs.features.user_windows import BATCH_ROWS, whole_users
 from jobs.lake.data_files import place_of
 from jobs.lake.day_tasks import Input, open_day, plan_tasks, read_tasks
@@ -37,12 +36,11 @@ class NightlyFeatures:
     run: Run
     lake: Lake
     plans: Sequence[StatePlan]
-    digest: str
 
     def build(self, day: date) -> dict[str, int]:
         """Replaces states and features as of `day`; the features come last and say that it is built."""
-        digest, yesterday = state_digest(self.run, self.lake, self.digest), day - _DAY
-        chained = all(self.lake.has_built(plan.state, yesterday, digest) for plan in self.plans)
+        catalogue, yesterday = catalogue_version(self.lake), day - _DAY
+        chained = all(self.lake.has_built(plan.state, yesterday, catalogue) for plan in self.plans)
         inputs = self._inputs(day, chained)
         num_tasks = self.plans[0].state.files_per_day
         tasks = plan_tasks(start_spark(self.run.runtime), self.lake, inputs, (day, day), num_tasks)
@@ -53,7 +51,7 @@ class NightlyFeatures:
         for name, table in tables.items():
             of_state = name in states
             self.lake.commit(
-                table, (day, day), files[name], digest if of_state else self.digest,
+                table, (day, day), files[name], catalogue if of_state else "",
                 drop_before=yesterday if of_state else date.min,
             )  # fmt: skip
         return {name: sum(file.row_count for file in files[name]) for name in tables}
@@ -98,9 +96,9 @@ class NightlyFeatures:
         return run
 
 
-def state_digest(run: Run, lake: Lake, digest: str) -> str:
+def catalogue_version(lake: Lake) -> str:
     """States count events by the categories that items have had: another catalogue, another state."""
-    return f"{digest}-{'-'.join(declared_types(run.scenario))}-{lake.snapshot_id(ITEMS)}"
+    return str(lake.snapshot_id(ITEMS))
 
 
 def features_of_all(plan: StatePlan, day: date) -> Make:

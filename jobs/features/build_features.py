@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config import FeaturesConfig
-from jobs.features.anchors import campaign_anchors, scoring_day, staggered_anchors, training_anchor_days
+from jobs.features.anchors import campaign_anchors, scoring_day, staggered_anchors
 from jobs.features.build_declared import NightlyFeatures
 from jobs.features.categories import add_category_levels, item_levels
 from jobs.features.co_purchases import co_purchase_frame, co_purchase_history
@@ -46,6 +46,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
 from jobs.logs.tables import CAMPAIGN_MEMBERS, ITEMS
 from jobs.stage import RowCounts, Run, stage_main
+from jobs.stages import missing_days
 
 _SUMS = ("line_count", "user_count", "quantity", "spend", "discount_line_count", "new_user_count")
 
@@ -87,7 +88,6 @@ class FeatureTables:
     def __post_init__(self) -> None:
         self.spark, self.config = start_spark(self.run.runtime), self.run.scenario.features
         self.every_days = self.run.scenario.examples.anchor_every_days
-        self.digest = features_digest(self.run)
 
     def build(self) -> RowCounts:
         """Builds what is missing, tables side by side: each from the tiles, none from another."""
@@ -110,8 +110,8 @@ class FeatureTables:
         return {name: count for counts in run_together(makers) for name, count in counts.items()}
 
     def _build(self, tables: Sequence[Table], make: MakeRange) -> dict[str, int]:
-        """Builds the missing ranges of tables that are made together; the last says what is missing."""
-        return self._build_days(tables, make, self._missing(tables[-1]))
+        """Builds the missing ranges of tables that are made together."""
+        return self._build_days(tables, make, missing_days(self.run, self.lake, *tables))
 
     def _build_days(
         self, tables: Sequence[Table], make: MakeRange, ranges: Sequence[DayRange]
@@ -126,24 +126,16 @@ class FeatureTables:
     def _build_declared(self, plans: Sequence[StatePlan], make: MakeRange) -> dict[str, int]:
         """The night's own day goes on from a state; the days before that are missing are made in bulk."""
         tables, (tonight, _) = [plan.features for plan in plans], scoring_day(self.run)
-        missing = self._missing(tables[-1])
+        missing = missing_days(self.run, self.lake, *tables)
         before = [(first, min(last, tonight - timedelta(days=1))) for first, last in missing]
         counts = self._build_days(tables, make, [days for days in before if days[0] <= days[1]])
         if not missing or missing[-1][1] < tonight:
             return counts
-        night = NightlyFeatures(self.run, self.lake.for_one_table(), plans, self.digest)
+        night = NightlyFeatures(self.run, self.lake.for_one_table(), plans)
         return counts | {name: counts.get(name, 0) + count for name, count in night.build(tonight).items()}
 
     def _levels(self, lake: Lake) -> DataFrame:
         return item_levels(lake.read(self.spark, ITEMS))
-
-    def _missing(self, table: Table) -> list[DayRange]:
-        """User features also serve campaigns, whose examples go back to the beginning of the log."""
-        first, _ = training_anchor_days(self.run)
-        if table.name == "user_features":
-            first = self.run.scenario.logs.first_day + timedelta(days=1)
-        wanted = first, scoring_day(self.run)[0]
-        return self.run.days_to_build(wanted, self.lake.built_days(table, self.digest))
 
     def _tiles(self, lake: Lake, table: Table, as_of: DayRange) -> DataFrame:
         history = self.run.scenario.logs.first_day, as_of[1] - timedelta(days=1)
@@ -154,23 +146,23 @@ class FeatureTables:
         anchors = staggered_anchors(user_days.select("user_id").distinct(), days, self.every_days)
         campaigns = campaign_anchors(lake.read(self.spark, CAMPAIGN_MEMBERS), days)
         rows = make_user_features(user_days, anchors.union(campaigns).distinct(), self.config)
-        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
+        return {tables[0].name: lake.replace_days(rows, tables[0], days)}
 
     def _items(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         rows = make_item_windows(self._tiles(lake, ITEM_DAYS, days), self._levels(lake), self.run, days)
-        count = lake.replace_days(rows, tables[0], days, self.digest, finish=add_item_ranks)
+        count = lake.replace_days(rows, tables[0], days, finish=add_item_ranks)
         return {tables[0].name: count}
 
     def _categories(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         rows = make_category_features(self._tiles(lake, ITEM_DAYS, days), self._levels(lake), self.run, days)
-        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
+        return {tables[0].name: lake.replace_days(rows, tables[0], days)}
 
     def _pairs(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         num_buckets, top = self.config.user_files_per_day, self.run.scenario.candidates.bought_before
         tiles = self._tiles(lake, USER_ITEM_DAYS, days)
         placed = place_users(tiles, self._levels(lake), self.every_days, num_buckets)
         make = pair_windows(self.config, days, self.every_days, num_buckets, top)
-        return lake.replace_made(placed, make, tables, days, self.digest)
+        return lake.replace_made(placed, make, tables, days)
 
     def _declared_tiles(self, lake: Lake, entity: Entity, days: DayRange) -> DataFrame:
         history = declared_history(self.config, self.run.scenario.logs.first_day, days)
@@ -181,7 +173,7 @@ class FeatureTables:
         tiles = self._declared_tiles(lake, "user", days)
         placed = place_events(tiles, self._levels(lake), self.every_days, num_buckets)
         make = declared_windows(self.config, days, self.every_days, num_buckets, top)
-        return lake.replace_made(placed, make, tables, days, self.digest)
+        return lake.replace_made(placed, make, tables, days)
 
     def _declared(
         self, entity: Entity, lake: Lake, tables: Sequence[Table], days: DayRange
@@ -191,7 +183,7 @@ class FeatureTables:
         finish = share_finisher(self.config, entity, tables[0])
         if finish:
             rows = add_parents(rows, levels, entity)
-        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest, finish=finish)}
+        return {tables[0].name: lake.replace_days(rows, tables[0], days, finish=finish)}
 
     def _co_purchases(self, lake: Lake, tables: Sequence[Table], days: DayRange) -> dict[str, int]:
         if self.config.co_purchases is None:
@@ -199,24 +191,12 @@ class FeatureTables:
         history = co_purchase_history(self.config.co_purchases, self.run.scenario.logs.first_day, days)
         event_tiles = lake.read(self.spark, event_days(self.run.scenario), history)
         rows = co_purchase_frame(event_tiles, self.config.co_purchases, days)
-        return {tables[0].name: lake.replace_days(rows, tables[0], days, self.digest)}
+        return {tables[0].name: lake.replace_days(rows, tables[0], days)}
 
 
 def build_features(run: Run, lake: Lake) -> RowCounts:
     """Builds the features of the missing as-of days up to the day after the run's; returns rows per table."""
     return FeatureTables(run, lake).build()
-
-
-def features_digest(run: Run) -> str:
-    """Features depend on these alone.
-
-    The anchors are staggered, the quotas bound the pairs, and items that were sold in a line of more than a
-    quantity are kept when they do not sell.
-    """
-    every_days, candidates = run.scenario.examples.anchor_every_days, run.scenario.candidates
-    digest = run.scenario.digest("logs", "features")
-    quotas = f"{candidates.bought_before}-{candidates.acted_on}"
-    return f"{digest}-{every_days}-{quotas}-{candidates.max_line_quantity}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

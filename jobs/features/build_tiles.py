@@ -20,19 +20,18 @@ from jobs.features.event_tiles import (
     has_contexts,
     make_context_days,
     tile_query,
-    tiles_digest,
 )
 from jobs.features.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
 from jobs.features.user_windows import BATCH_ROWS
 from jobs.lake.buckets import buckets_of
 from jobs.lake.columns import Table
 from jobs.lake.day_tasks import DayTask, open_day, read_tasks, task_frame
-from jobs.lake.days import merge_ranges
 from jobs.lake.files import Batches, MadeRows, Make
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
 from jobs.logs.tables import EVENTS
 from jobs.stage import RowCounts, Run, stage_main
+from jobs.stages import missing_days
 
 
 def make_user_item_days(events: DataFrame) -> DataFrame:
@@ -93,26 +92,17 @@ def _discount_lines() -> Column:
 def build_tiles(run: Run, lake: Lake) -> RowCounts:
     """Builds the missing days up to the run's date, and that date; returns rows per table."""
     spark, first_day = start_spark(run.runtime), run.scenario.logs.first_day
-    digest = run.scenario.digest("logs")
-    counts = {table.name: 0 for table in (USER_ITEM_DAYS, USER_DAYS, ITEM_DAYS)}
-    # Both tables that are made last say which days are built: one of them may have been committed alone.
-    missing = [
-        days
-        for table in (USER_DAYS, ITEM_DAYS)
-        for days in run.days_to_build((first_day, run.date), lake.built_days(table, digest))
-    ]
-    for days in merge_ranges(missing):
+    tables = (USER_ITEM_DAYS, USER_DAYS, ITEM_DAYS)
+    counts = {table.name: 0 for table in tables}
+    for days in missing_days(run, lake, *tables):
         events = lake.read(spark, EVENTS, days)
-        counts["user_item_days"] += lake.replace_days(
-            make_user_item_days(events), USER_ITEM_DAYS, days, digest
-        )
+        counts["user_item_days"] += lake.replace_days(make_user_item_days(events), USER_ITEM_DAYS, days)
         firsts = find_first_purchases(lake.read(spark, USER_ITEM_DAYS, (first_day, days[1])))
         firsts = firsts.where(F.col("ds").between(*days)).cache()
         sold = make_item_days(events, lake.read(spark, USER_ITEM_DAYS, days), firsts)
         made = {USER_DAYS: make_user_days(events, firsts), ITEM_DAYS: sold}
         writes = [
-            partial(lake.for_one_table().replace_days, rows, table, days, digest)
-            for table, rows in made.items()
+            partial(lake.for_one_table().replace_days, rows, table, days) for table, rows in made.items()
         ]
         for table, count in zip(made, run_together(writes), strict=True):
             counts[table.name] += count
@@ -126,14 +116,13 @@ def build_tiles(run: Run, lake: Lake) -> RowCounts:
 
 def build_event_days(run: Run, lake: Lake) -> int:
     table, count = event_days(run.scenario), 0
-    digest = f"{tiles_digest(run.scenario)}-{table.files_per_day}"
-    for days in run.days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
+    for days in missing_days(run, lake, table):
         files = lake.files_by_day(EVENTS, days)
         tasks = [DayTask(day, 0, {"event": [path]}) for day, paths in files.items() for path in paths]
         num_partitions = min(len(tasks), lake.num_partitions)
         frame = task_frame(start_spark(run.runtime), tasks, num_partitions)
         make = _tiles_of_files(table, tile_query(run.scenario))
-        count += lake.replace_made(frame, make, [table], days, digest)[table.name]
+        count += lake.replace_made(frame, make, [table], days)[table.name]
     return count
 
 
@@ -158,10 +147,10 @@ def _tiles_of_files(table: Table, query: str) -> Make:
 
 
 def build_context_days(run: Run, lake: Lake) -> int:
-    table, count, digest = context_days(run.scenario), 0, tiles_digest(run.scenario)
-    for days in run.days_to_build((run.scenario.logs.first_day, run.date), lake.built_days(table, digest)):
+    table, count = context_days(run.scenario), 0
+    for days in missing_days(run, lake, table):
         events = lake.read(start_spark(run.runtime), EVENTS, days)
-        count += lake.replace_days(make_context_days(events, run.scenario), table, days, digest)
+        count += lake.replace_days(make_context_days(events, run.scenario), table, days)
     return count
 
 

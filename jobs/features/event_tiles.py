@@ -167,13 +167,6 @@ def sequence_types(config: ScenarioConfig) -> list[str]:
     )
 
 
-def tiles_digest(config: ScenarioConfig) -> str:
-    """Tiles depend on the log, and on what is declared of it."""
-    declared = f"{declared_types(config)}-{value_columns(config)}"
-    sequences = f"{sequence_types(config)}-{sequence_length(config)}"
-    return f"{config.digest('logs')}-{declared}-{sequences}"
-
-
 def _tiled(config: ScenarioConfig) -> str:
     """SQL, of any dialect: whether tiles are made of an event."""
     types = ", ".join(map(repr, declared_types(config)))

@@ -6,7 +6,6 @@ idempotent, also when the new result is empty.
 """
 
 import fcntl
-import hashlib
 import json
 import logging
 import time
@@ -35,6 +34,7 @@ from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.table import Table as IcebergTable
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.lake.built_days import BuiltDays, Settings, made_by
 from jobs.lake.columns import Table
 from jobs.lake.data_files import DataFile, Finish, check_day, epoch_day, file_order, place_of
 from jobs.lake.days import DayRange, days_between, merge_ranges, missing_ranges
@@ -43,7 +43,6 @@ from jobs.lake.transactions import OneCopyTransaction, replace_files
 
 logger = logging.getLogger(__name__)
 
-BUILT = "nightshelf.built-days"
 _COMMIT_TRIES = 8
 
 
@@ -52,7 +51,8 @@ class Lake:
     """The tables of one scenario, and the lineage of what the current stage reads and writes.
 
     `lineage` (run id, job, date, versions) goes into the summary of every snapshot, together with the
-    snapshots that this object has read before.
+    snapshots that this object has read before. `settings` of each table go on record with the days that are
+    built: days that were built by others are not there. `version` stands for what is no setting.
     """
 
     catalog: Catalog
@@ -61,6 +61,7 @@ class Lake:
     lineage: Mapping[str, str] = field(default_factory=dict)
     num_partitions: int = 8
     inputs: dict[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Settings] = field(default_factory=dict)
 
     def for_one_table(self) -> "Lake":
         """The same tables with a lineage of their own: for a table that is made beside others."""
@@ -149,13 +150,22 @@ class Lake:
         snapshot = loaded.current_snapshot() if loaded else None
         return snapshot.snapshot_id if snapshot else None
 
-    def built_days(self, table: Table, config_digest: str) -> list[DayRange]:
-        """The days that were written under this config and schema, whether they had rows or not."""
-        loaded = self.find(table)
-        return _built_ranges(loaded, _built_digest(table, config_digest)) if loaded else []
+    def built_days(self, table: Table, version: str = "") -> list[DayRange]:
+        """The days that were written by these settings and columns, whether they had rows or not."""
+        return self.record_of(table).days_by(self._made_by(table, version))
 
-    def has_built(self, table: Table, day: date, config_digest: str) -> bool:
-        return any(first <= day <= last for first, last in self.built_days(table, config_digest))
+    def has_built(self, table: Table, day: date, version: str = "") -> bool:
+        return any(first <= day <= last for first, last in self.built_days(table, version))
+
+    def changed_settings(self, table: Table) -> list[str]:
+        """The keys that have changed since the table's days were built."""
+        return self.record_of(table).changes(self._made_by(table, ""))
+
+    def record_of(self, table: Table) -> BuiltDays:
+        return BuiltDays.read(self.find(table))
+
+    def _made_by(self, table: Table, version: str) -> Settings:
+        return made_by(table, self.settings.get(table.name, {}), version)
 
     # ---- writing
 
@@ -164,7 +174,7 @@ class Lake:
         rows: DataFrame,
         table: Table,
         days: DayRange,
-        config_digest: str = "",
+        version: str = "",
         finish: Finish | None = None,
     ) -> int:
         """Replaces the days from `days[0]` to `days[1]` by `rows` in one commit; returns how many rows.
@@ -174,20 +184,20 @@ class Lake:
         location = self.load(table).location()
         num_buckets = len(days_between(*days)) * table.buckets_per_day
         files = write_files(rows, table, location, min(num_buckets, self.num_partitions), finish)
-        self.commit(table, days, files, config_digest)
+        self.commit(table, days, files, version)
         return sum(file.row_count for file in files)
 
     def replace_made(
-        self, inputs: DataFrame, make: Make, tables: Sequence[Table], days: DayRange, config_digest: str = ""
+        self, inputs: DataFrame, make: Make, tables: Sequence[Table], days: DayRange
     ) -> dict[str, int]:
         """Replaces the days of each table by what `make` yields in the tasks of `inputs`; returns row counts.
 
-        Each table is one commit, in their order: whoever asks whether the days are built asks the last.
+        Each table is one commit, in their order: whoever asks whether the days are built asks for them all.
         """
         places = {table.name: place_of(table, self.load(table).location()) for table in tables}
         files = write_made(inputs, make, places)
         for table in tables:
-            self.commit(table, days, files[table.name], config_digest)
+            self.commit(table, days, files[table.name])
         return {name: sum(file.row_count for file in of_table) for name, of_table in files.items()}
 
     def forget_days(self, table: Table, days: Sequence[DayRange]) -> None:
@@ -196,12 +206,11 @@ class Lake:
             return
         with self._one_writer(table):
             loaded = self.load(table)
-            digest = json.loads(loaded.properties.get(BUILT, "{}")).get("digest", "")
-            ranges = _built_ranges(loaded, digest)
-            left = [part for built in ranges for part in missing_ranges(built, days)]
-            if left != ranges:
+            record = BuiltDays.read(loaded)
+            left = [part for built in record.days for part in missing_ranges(built, days)]
+            if left != record.days:
                 with OneCopyTransaction(loaded) as transaction:
-                    transaction.set_properties(_built_record(digest, left))
+                    transaction.set_properties(replace(record, days=left).properties)
 
     def append(self, table: Table, rows: Sequence[Mapping[str, Any]], replacing: Mapping[str, str]) -> None:
         """Adds records of a run to a small table, in place of those whose columns equal `replacing`."""
@@ -231,7 +240,7 @@ class Lake:
         table: Table,
         days: DayRange,
         files: Sequence[DataFile],
-        config_digest: str = "",
+        version: str = "",
         drop_before: date = date.min,
     ) -> None:
         """Makes `files` the only rows of `days`, and removes all days before `drop_before`, in one commit.
@@ -246,7 +255,7 @@ class Lake:
         with self._one_writer(table):
             for attempt in range(_COMMIT_TRIES):
                 try:
-                    self._commit_once(table, days, files, config_digest, drop_before)
+                    self._commit_once(table, days, files, version, drop_before)
                 except (CommitFailedException, ValidationException):
                     if attempt == _COMMIT_TRIES - 1:
                         raise
@@ -257,20 +266,20 @@ class Lake:
         logger.info("%s: %d rows for %s to %s", table.name, sum(file.row_count for file in files), *days)
 
     def _commit_once(
-        self, table: Table, days: DayRange, files: Sequence[DataFile], config_digest: str, drop_before: date
+        self, table: Table, days: DayRange, files: Sequence[DataFile], version: str, drop_before: date
     ) -> None:
-        loaded, digest = self.load(table), _built_digest(table, config_digest)
+        loaded, now = self.load(table), self._made_by(table, version)
         older = (date.min, drop_before - timedelta(days=1)) if drop_before > date.min else None
         replaced = (
             Or(within(days), LessThan(term="ds", value=drop_before.isoformat())) if older else within(days)
         )
-        built = merge_ranges([*_built_ranges(loaded, digest), days])
+        built = merge_ranges([*BuiltDays.read(loaded).days_by(now), days])
         if older:
             built = [part for kept in built for part in missing_ranges(kept, [older])]
         with OneCopyTransaction(loaded) as transaction:
             old = [task.file for task in loaded.scan(row_filter=replaced).plan_files()]
             replace_files(transaction, loaded, old, [file.path for file in files], self._summary())
-            transaction.set_properties(_built_record(digest, built))
+            transaction.set_properties(BuiltDays(now, built).properties)
 
     def _summary(self) -> dict[str, str]:
         inputs = json.dumps(self.inputs, sort_keys=True)
@@ -296,25 +305,6 @@ class Lake:
         with (folder / name).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _built_digest(table: Table, config_digest: str) -> str:
-    columns = [(column.name, column.type) for column in table.all_columns]
-    layout = repr((columns, table.key, table.split_by))
-    return f"{config_digest}-{hashlib.sha256(layout.encode()).hexdigest()[:8]}"
-
-
-def _built_ranges(loaded: IcebergTable, digest: str) -> list[DayRange]:
-    """The days on record, if they were built under this digest."""
-    record = json.loads(loaded.properties.get(BUILT, "{}"))
-    if record.get("digest") != digest:
-        return []
-    return [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in record["days"]]
-
-
-def _built_record(digest: str, days: Sequence[DayRange]) -> dict[str, str]:
-    ranges = [[str(first), str(last)] for first, last in days]
-    return {BUILT: json.dumps({"digest": digest, "days": ranges})}
 
 
 def _equal_to(values: Mapping[str, Any]) -> BooleanExpression:

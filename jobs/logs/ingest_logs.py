@@ -48,17 +48,16 @@ from jobs.logs.tables import (
     USERS,
 )
 from jobs.stage import RowCounts, Run, stage_main
+from jobs.stages import missing_days
 
 logger = logging.getLogger(__name__)
 
 _FEW_DUPLICATES = 1_000_000  # their ids fit into the memory of every executor
-_BEGINNING = date(1970, 1, 1)  # promotions may be older than the log
 
 
 def ingest_logs(run: Run, lake: Lake) -> RowCounts:
     """Loads the missing and the changed days up to the run's date, and that date; returns rows per table."""
-    digest = run.scenario.digest("logs")
-    known = read_known_columns(lake, digest)
+    known = read_known_columns(lake, run.scenario.digest("logs"))
     source = open_source(run.scenario.logs, known)
     with naming_unreadable_files():
         late_days = mark_late_days(run, lake, partial(_read_late_days, run, source))
@@ -76,13 +75,12 @@ def mark_late_days(run: Run, lake: Lake, find: Callable[[DayRange], Sequence[dat
     with it; `events` come last, so that a run that dies between finds the same days again. Forgotten is, too,
     what was built on a day that is not loaded: such a run may have marked it.
     """
-    first_day, digest = run.scenario.logs.first_day, run.scenario.digest("logs")
-    known_through, late_days = _known_through(lake, digest), list[date]()
+    known_through, late_days = _known_through(lake), list[date]()
     if known_through and known_through < run.date:
         late_days += find((known_through + timedelta(days=1), run.date))
     if late_days:
         logger.info("late rows for %s: loaded again", ", ".join(map(str, late_days)))
-    to_load = missing_ranges((first_day, run.date), lake.built_days(EVENTS, digest))
+    to_load = missing_ranges((run.scenario.logs.first_day, run.date), lake.built_days(EVENTS))
     if changed := sorted({*late_days, *(day for days in to_load for day in days_between(*days))}):
         forget_late_days(run, lake, changed)
     return late_days
@@ -93,62 +91,57 @@ def _read_late_days(run: Run, source: Source, learned: DayRange) -> Sequence[dat
     return [] if rows is None else find_late_days(judge(rows, run.scenario.logs, run.date), learned)
 
 
-def _known_through(lake: Lake, digest: str) -> date | None:
+def _known_through(lake: Lake) -> date | None:
     """The newest date that has been loaded: every loaded day has all rows learned up to its end."""
-    return max((last for _, last in lake.built_days(EVENTS, digest)), default=None)
+    return max((last for _, last in lake.built_days(EVENTS)), default=None)
 
 
 def _load_events(run: Run, lake: Lake, source: Source) -> dict[str, int]:
-    spark, logs, digest = start_spark(run.runtime), run.scenario.logs, run.scenario.digest("logs")
-    known_through = max(run.date, _known_through(lake, digest) or run.date)
+    spark, logs = start_spark(run.runtime), run.scenario.logs
+    known_through = max(run.date, _known_through(lake) or run.date)
     counts = {"events": 0, "quarantine": 0, "ingest_counts": 0}
     events = replace(EVENTS, files_per_day=run.scenario.features.user_files_per_day)
-    for days in run.days_to_build((logs.first_day, run.date), lake.built_days(events, digest)):
+    for days in missing_days(run, lake, events):
         judged = judge(source.read_events(spark, days, known_through), logs, known_through)
         rows = judged.where(F.col("ds").between(*days))
-        for table, count in _load_days(rows, lake, events, days, digest).items():
+        for table, count in _load_days(rows, lake, events, days).items():
             counts[table] += count
     return counts
 
 
-def _load_days(rows: DataFrame, lake: Lake, events: Table, days: DayRange, digest: str) -> dict[str, int]:
-    lake.replace_days(count_rows(rows), INGEST_COUNTS, days, digest)
+def _load_days(rows: DataFrame, lake: Lake, events: Table, days: DayRange) -> dict[str, int]:
+    lake.replace_days(count_rows(rows), INGEST_COUNTS, days)
     books = lake.read_arrow(INGEST_COUNTS, days)
     duplicates, quarantined = (pc.sum(books[name]).as_py() or 0 for name in ("duplicate", "quarantined"))
     bad = select_quarantined(rows)
-    num_bad = lake.replace_days(bad if quarantined else bad.limit(0), QUARANTINE, days, digest)
+    num_bad = lake.replace_days(bad if quarantined else bad.limit(0), QUARANTINE, days)
     good = select_events(drop_duplicates(rows, duplicates <= _FEW_DUPLICATES) if duplicates else rows)
     # The events come last: their commit says that the days are loaded.
-    num_events = lake.replace_days(good, events, days, digest)
+    num_events = lake.replace_days(good, events, days)
     return {"events": num_events, "quarantine": num_bad, "ingest_counts": books.num_rows}
 
 
 def _load_catalogue(run: Run, lake: Lake, source: Source) -> dict[str, int]:
     """Items and users, once for each version of their files."""
     spark, first_day = start_spark(run.runtime), run.scenario.logs.first_day
-    digest = run.scenario.digest("logs") + source.catalogue_version()
-    counts = {}
+    version, counts = source.catalogue_version(), {}
     for table, read in ((ITEMS, source.read_items), (USERS, source.read_users)):
         today = (first_day, first_day)
-        if missing_ranges(today, lake.built_days(table, digest)):
+        if missing_ranges(today, lake.built_days(table, version)):
             rows = read(spark).withColumn("ds", F.lit(first_day))
-            counts[table.name] = lake.replace_days(rows, table, today, digest)
+            counts[table.name] = lake.replace_days(rows, table, today, version)
     return counts
 
 
 def _load_promotions(run: Run, lake: Lake, source: Source) -> dict[str, int]:
-    spark, digest = start_spark(run.runtime), run.scenario.digest("logs")
-    known = source.promotions_known_until(run.date)
-    counts = {}
+    spark, counts = start_spark(run.runtime), {}
     for table, read in (
         (PROMOTIONS, source.read_promotions),
         (CAMPAIGN_MEMBERS, source.read_campaign_members),
     ):
-        for days in run.days_to_build((_BEGINNING, known), lake.built_days(table, digest)):
+        for days in missing_days(run, lake, table):
             rows = read(spark).withColumn("ds", F.col("valid_from"))
-            counts[table.name] = lake.replace_days(
-                rows.where(F.col("ds").between(*days)), table, days, digest
-            )
+            counts[table.name] = lake.replace_days(rows.where(F.col("ds").between(*days)), table, days)
     return counts
 
 

@@ -51,3 +51,8 @@ def open_source(logs: Logs, known: Mapping[str, Mapping[str, str]] | None = None
     """The source of a scenario; `known` are the columns that its files had on earlier nights."""
     source: Source = SOURCES[logs.source](logs, known or {})
     return source
+
+
+def promotion_days(logs: Logs, day: date) -> DayRange:
+    """The days of whose promotions and campaigns a night knows; promotions may be older than the log."""
+    return date(1970, 1, 1), open_source(logs).promotions_known_until(day)

@@ -19,8 +19,8 @@ from jobs.candidates.channels import add_anchored, add_day_items, propose
 from jobs.config import RecommendConfig, ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
 from jobs.examples.interest import category_query
-from jobs.features.build_declared import features_of_all, state_digest
-from jobs.features.build_features import features_digest, make_user_features
+from jobs.features.build_declared import catalogue_version, features_of_all
+from jobs.features.build_features import make_user_features
 from jobs.features.categories import item_levels
 from jobs.features.co_purchases import add_co_purchased
 from jobs.features.declared_states import StatePlan, state_plans
@@ -119,9 +119,9 @@ class ServingFeatures:
         """The declared features, where there are any: from tonight's states, if these hold all of them."""
         features, as_of = self.config.features, (self.as_of, self.as_of)
         declared = state_plans(self.config, of_users=True)
-        digest = state_digest(self.run, self.lake, features_digest(self.run))
+        catalogue = catalogue_version(self.lake)
         if not any(plan.from_tiles for plan in declared) and all(
-            self.lake.has_built(plan.state, self.as_of, digest) for plan in declared
+            self.lake.has_built(plan.state, self.as_of, catalogue) for plan in declared
         ):
             written = [self._write_from_state(plan) for plan in declared]
             return {name: files for of_table in written for name, files in of_table.items()}

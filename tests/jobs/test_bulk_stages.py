@@ -19,11 +19,11 @@ from jobs.bulk_stages import build_forgotten, build_in_turn, hold_bulk_stages
 from jobs.config import load_scenario
 from jobs.features.anchors import training_anchor_days
 from jobs.lake.days import days_between
-from jobs.stage import Run, run_stage
+from jobs.stage import Build, Run, run_stage
 from tests.jobs import tiny_stages
 from tests.jobs.tiny_stages import (
-    ENTRIES,
     FIRST_DAY,
+    STAGES,
     TABLES,
     add_one,
     add_ones,
@@ -41,17 +41,22 @@ SPAWN = multiprocessing.get_context("spawn")
 @pytest.fixture
 def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home in which the tiny stages stand in for the real ones."""
-    monkeypatch.setattr("jobs.bulk_stages.ENTRIES", ENTRIES)
+    monkeypatch.setattr("jobs.stages.load_stage", load_tiny)
     return home
+
+
+def load_tiny(stage: str) -> Build:
+    build: Build = getattr(tiny_stages, f"build_{stage}")
+    return build
 
 
 def work(steps: Sequence[Step]) -> None:
     for run, stage in steps:
-        build_in_turn(stage, getattr(tiny_stages, f"build_{stage}"), run, run.lake(stage))
+        build_in_turn(stage, load_tiny(stage), run, run.lake(stage))
 
 
 def night(run: Run, *left_out: str) -> list[Step]:
-    return [(run, stage) for stage in ENTRIES if stage not in left_out]
+    return [(run, stage) for stage in STAGES if stage not in left_out]
 
 
 def orders(one: int, other: int) -> list[list[int]]:

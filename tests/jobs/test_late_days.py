@@ -56,7 +56,7 @@ def test_tiles_states_and_features_of_contexts_are_dirty_like_others(home: Path)
 
     dirty = {found.name: days for found, days in dirty_days(make_run("shop", last), [last - 2 * DAY])}
 
-    assert dirty["context_days"] == [(last - 2 * DAY, last + DAY)]
+    assert dirty["context_days"] == dirty["event_days"] == [(last - 2 * DAY, last - 2 * DAY)]
     assert dirty["context_event_features"] == dirty["context_event_states"] == [(last - DAY, last + DAY)]
 
 
@@ -70,8 +70,8 @@ def test_built_days_are_forgotten_from_the_late_day_on(spark: SparkSession, lake
             if field.name != "ds"
         }
     )
-    lake.replace_days(empty.select(ITEM_DAYS.column_names), ITEM_DAYS, built, "digest")
+    lake.replace_days(empty.select(ITEM_DAYS.column_names), ITEM_DAYS, built)
 
     forget_late_days(run, lake, [LATE])
 
-    assert lake.built_days(ITEM_DAYS, "digest") == [(built[0], LATE - DAY)]
+    assert lake.built_days(ITEM_DAYS) == [(built[0], LATE - DAY)]

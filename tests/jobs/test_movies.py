@@ -18,9 +18,10 @@ from jobs.learn.tables import TASK_METRICS
 from jobs.learn.train_model import make_spec
 from jobs.learn.training_days import plan_days
 from jobs.logs.tables import EVENTS, ITEMS
-from jobs.nightly import load_stage, run_night
+from jobs.nightly import run_night
 from jobs.recommend.tables import RECOMMENDATIONS
 from jobs.stage import make_run
+from jobs.stages import load_stage
 from tests.jobs.test_taobao import build_tables
 
 DATA = REPOSITORY.parent / "shared" / "data" / "movielens_100k"

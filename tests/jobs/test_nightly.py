@@ -8,8 +8,9 @@ from jobs import nightly
 from jobs.config import ConfigError
 from jobs.exit_codes import EXIT_FAILED, EXIT_HELD, EXIT_USAGE, RunHeldError, exit_code_of
 from jobs.lake.lake import Lake
-from jobs.nightly import NightFailedError, backfill, last_run_id, load_stage, repair, run_night
+from jobs.nightly import NightFailedError, backfill, last_run_id, repair, run_night
 from jobs.stage import RUN_STAGES, RowCounts, Run, hold_date, make_run
+from jobs.stages import BULK_STAGES, STAGES, load_stage
 from tests.small_log import FIRST_DAY
 
 DAY = FIRST_DAY + timedelta(days=30)
@@ -29,9 +30,7 @@ def note_stage(run: Run, lake: Lake) -> RowCounts:
 def stages_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """Puts `note_stage` in the place of every stage; returns what ran."""
     home.mkdir()
-    noting = dict.fromkeys(nightly.STAGES, f"{__name__}:note_stage")
-    monkeypatch.setattr("jobs.nightly.STAGES", noting)
-    monkeypatch.setattr("jobs.nightly.import_module", lambda _: __import__("sys").modules[__name__])
+    monkeypatch.setattr("jobs.nightly.load_stage", lambda stage: note_stage)
     monkeypatch.setattr("jobs.bulk_stages.build_forgotten", lambda stage, run: {})
     return lambda: [line.split()[1] for line in (home / "ran.txt").read_text().splitlines()]
 
@@ -41,10 +40,10 @@ def test_a_night_runs_all_stages_in_order_and_records_them(
 ) -> None:
     run = run_night(str(small_scenario), DAY)
 
-    assert stages_run() == list(nightly.STAGES)
+    assert stages_run() == list(STAGES)
     records = lake.read_arrow(RUN_STAGES).sort_by("started_at").to_pylist()
     assert [(row["run_id"], row["stage"], row["status"]) for row in records] == [
-        (run.run_id, stage, "succeeded") for stage in nightly.STAGES
+        (run.run_id, stage, "succeeded") for stage in STAGES
     ]
     assert records[0]["row_counts"] == [("events", "3")]
 
@@ -89,7 +88,7 @@ def test_backfill_builds_in_bulk_and_then_runs_each_night(
     runs = backfill(str(small_scenario), DAY, DAY + timedelta(days=1))
 
     assert [run.date for run in runs] == [DAY, DAY + timedelta(days=1)]
-    assert stages_run() == [*nightly.BULK_STAGES, *nightly.STAGES, *nightly.STAGES]
+    assert stages_run() == [*BULK_STAGES, *STAGES, *STAGES]
     assert (home / "ran.txt").read_text().startswith(f"{DAY + timedelta(days=1)} ingest")
 
 
@@ -98,7 +97,7 @@ def test_a_repair_builds_what_rests_on_the_log_and_publishes_nothing(
 ) -> None:
     assert repair(str(small_scenario), DAY).date == DAY
 
-    assert stages_run() == list(nightly.BULK_STAGES)
+    assert stages_run() == list(BULK_STAGES)
 
 
 def test_a_repair_that_failed_is_repeated_and_not_gone_on_with_as_a_night(
@@ -251,6 +250,6 @@ def test_the_last_run_is_the_one_that_started_last(
     assert last_run_id(run) == "r1"
 
 
-@pytest.mark.parametrize("stage", nightly.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_can_be_loaded(stage: str) -> None:
     assert callable(load_stage(stage))

@@ -17,9 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.all_tables import tables_by_stage
 from jobs.bulk_stages import build_forgotten
-from jobs.examples.tables import VOCABULARIES
 from jobs.features.anchors import scoring_day
 from jobs.features.declared_states import state_tables
 from jobs.features.event_tiles import event_days
@@ -27,8 +25,8 @@ from jobs.features.tables import declared_tables
 from jobs.lake.lake import Lake
 from jobs.logs.ingest_logs import ingest_logs
 from jobs.logs.tables import EVENTS
-from jobs.nightly import BULK_STAGES, load_stage
 from jobs.stage import RowCounts, Run, make_run, run_stage
+from jobs.stages import BULK_STAGES, STAGES, load_stage
 from tests.jobs.taobao_log import write_taobao_log, write_taobao_scenario
 
 BEFORE, DAY, NEXT = (date(2017, 11, day) for day in (26, 27, 28))
@@ -144,14 +142,12 @@ def test_features_of_an_older_night_are_made_of_tiles_that_know_what_a_newer_one
 
 
 def lake_tables(run: Run) -> list[Any]:
-    stages = tables_by_stage(run.scenario)
-    return [table for stage in BULK_STAGES[1:] for table in stages[stage]]
+    return [made.table for stage in BULK_STAGES[1:] for made in STAGES[stage].makes(run.scenario)]
 
 
 def read_tables(run: Run) -> dict[str, pa.Table]:
     """Every table from tiles to examples after the night of a run, in the order of their keys."""
     kept = {table.name: scoring_day(run) for table in state_tables(run.scenario)}  # the older ones go
-    kept |= {VOCABULARIES.name: (run.date, run.date)}
     found = {table: run.lake().read_arrow(table, kept.get(table.name)) for table in lake_tables(run)}
     return {
         table.name: rows.sort_by([(name, "ascending") for name in ("ds", *table.key)])

@@ -8,16 +8,16 @@ import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.all_tables import tables_by_stage
 from jobs.candidates.tables import CANDIDATE_RECALL
 from jobs.examples.tables import examples
 from jobs.features.anchors import scoring_day
 from jobs.features.declared_states import state_tables
 from jobs.lake.catalog import REPOSITORY
 from jobs.lake.lake import local_path
-from jobs.nightly import BULK_STAGES, load_stage, run_night
+from jobs.nightly import run_night
 from jobs.recommend.tables import RECOMMENDATIONS
 from jobs.stage import make_run
+from jobs.stages import BULK_STAGES, STAGES, load_stage
 from mtl_model.data.arrow_reader import read_shard
 from tests.jobs.taobao_log import write_taobao_log, write_taobao_scenario
 
@@ -36,8 +36,7 @@ def build_tables(scenario: Path, home: Path, days: list[date]) -> dict[str, pa.T
             run = make_run(str(scenario), day)
             for stage in BULK_STAGES:
                 load_stage(stage)(run, run.lake(stage))
-        stages = tables_by_stage(run.scenario)
-        tables = [table for stage in BULK_STAGES[1:] for table in stages[stage]]
+        tables = [made.table for stage in BULK_STAGES[1:] for made in STAGES[stage].makes(run.scenario)]
         kept = {table.name: scoring_day(run) for table in state_tables(run.scenario)}  # the older ones go
         return {table.name: run.lake().read_arrow(table, kept.get(table.name)) for table in tables}
 

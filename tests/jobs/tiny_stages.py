@@ -44,7 +44,7 @@ NUMBERS: dict[str, Callable[[Read, date], int]] = {
     "candidates": lambda read, day: read("features", day) + read("tiles", day),
     "examples": lambda read, day: read("candidates", day) + read("features", day) + read("ingest", day),
 }
-ENTRIES = {stage: f"{__name__}:build_{stage}" for stage in TABLES}
+STAGES = tuple(TABLES)
 
 
 def tiny_run(home: Path, number: int, run_id: str) -> Run:
@@ -78,12 +78,9 @@ def mark(run: Run, lake: Lake) -> None:
 
 
 def build_ingest(run: Run, lake: Lake) -> RowCounts:
-    digest = run.scenario.digest("logs")
     mark(run, lake)
-    known = max([run.date, *(last for _, last in lake.built_days(EVENTS, digest))])
-    return _build(
-        "ingest", run, lake, (FIRST_DAY, run.date), lambda day: expect("ingest", day, known), digest
-    )
+    known = max([run.date, *(last for _, last in lake.built_days(EVENTS))])
+    return _build("ingest", run, lake, (FIRST_DAY, run.date), lambda day: expect("ingest", day, known))
 
 
 def build_tiles(run: Run, lake: Lake) -> RowCounts:
@@ -116,16 +113,14 @@ def _build_from_tables(stage: str, run: Run, lake: Lake, wanted: DayRange) -> Ro
             numbers[stage] = read_numbers(stage, lake, (wanted[0] - 3 * DAY, wanted[1]))
         return numbers[stage].get(day, 0)
 
-    return _build(stage, run, lake, wanted, lambda day: NUMBERS[stage](read, day), "")
+    return _build(stage, run, lake, wanted, lambda day: NUMBERS[stage](read, day))
 
 
-def _build(
-    stage: str, run: Run, lake: Lake, wanted: DayRange, make: Callable[[date], int], digest: str
-) -> RowCounts:
+def _build(stage: str, run: Run, lake: Lake, wanted: DayRange, make: Callable[[date], int]) -> RowCounts:
     table, count = TABLES[stage], 0
-    for days in run.days_to_build(wanted, lake.built_days(table, digest)):
+    for days in run.days_to_build(wanted, lake.built_days(table)):
         files = [_write(lake, table, day, make(day)) for day in days_between(*days)]
-        lake.commit(table, days, files, digest)
+        lake.commit(table, days, files)
         count += len(files)
     return {table.name: count}
 

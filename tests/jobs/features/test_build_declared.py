@@ -87,7 +87,7 @@ def write_tiles(
 def build_night(run: Run, lake: Lake, day: date) -> None:
     users, others = (state_plans(run.scenario, of_users) for of_users in (True, False))
     for plans in (users, *[[plan] for plan in others]):
-        NightlyFeatures(run, lake, plans, "digest").build(day)
+        NightlyFeatures(run, lake, plans).build(day)
 
 
 def tables_as_of(run: Run, lake: Lake, day: date) -> dict[str, pa.Table]:

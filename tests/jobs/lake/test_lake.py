@@ -88,14 +88,14 @@ def test_days_before_another_are_dropped_by_the_same_commit(
     lake: Lake, visits: Callable[[Rows], DataFrame]
 ) -> None:
     days = (DAY - timedelta(days=2), DAY)
-    lake.replace_days(visits([(day, "a", 1) for day in (days[0], DAY)]), VISITS, days, "digest")
+    lake.replace_days(visits([(day, "a", 1) for day in (days[0], DAY)]), VISITS, days)
     table = lake.load(VISITS)
     files = write_files(visits([(NEXT_DAY, "b", 2)]), VISITS, table.location(), 1)
 
-    lake.commit(VISITS, (NEXT_DAY, NEXT_DAY), files, "digest", drop_before=DAY)
+    lake.commit(VISITS, (NEXT_DAY, NEXT_DAY), files, drop_before=DAY)
 
     assert content(lake) == [(DAY, "a", 1), (NEXT_DAY, "b", 2)]
-    assert lake.built_days(VISITS, "digest") == [(DAY, NEXT_DAY)]
+    assert lake.built_days(VISITS) == [(DAY, NEXT_DAY)]
     assert len(lake.load(VISITS).metadata.snapshots) == 2
 
 
@@ -267,10 +267,10 @@ def test_days_are_dealt_out_evenly_to_the_tasks(lake: Lake, spark: SparkSession)
 def test_what_was_built_is_remembered_also_where_it_was_empty(
     lake: Lake, visits: Callable[[Rows], DataFrame]
 ) -> None:
-    lake.replace_days(visits([]), VISITS, (DAY, NEXT_DAY), "digest")
+    lake.replace_days(visits([]), VISITS, (DAY, NEXT_DAY))
 
-    assert lake.built_days(VISITS, "digest") == [(DAY, NEXT_DAY)]
-    assert lake.built_days(VISITS, "another config") == []
+    assert lake.built_days(VISITS) == [(DAY, NEXT_DAY)]
+    assert lake.built_days(VISITS, "of other files") == []
 
 
 def test_a_table_gains_the_columns_that_its_schema_gained(
@@ -354,12 +354,12 @@ def test_forgotten_days_are_built_again_and_keep_their_rows(
     lake: Lake, visits: Callable[[Rows], DataFrame]
 ) -> None:
     days = (DAY, DAY + timedelta(days=2))
-    lake.replace_days(visits([(DAY, "a", 1), (NEXT_DAY, "b", 2)]), VISITS, days, "digest")
+    lake.replace_days(visits([(DAY, "a", 1), (NEXT_DAY, "b", 2)]), VISITS, days)
 
     lake.forget_days(VISITS, [(NEXT_DAY, NEXT_DAY)])
     lake.forget_days(VISITS, [])
 
-    assert lake.built_days(VISITS, "digest") == [(DAY, DAY), (days[1], days[1])]
+    assert lake.built_days(VISITS) == [(DAY, DAY), (days[1], days[1])]
     assert content(lake) == [(DAY, "a", 1), (NEXT_DAY, "b", 2)]
 
 

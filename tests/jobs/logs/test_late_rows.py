@@ -209,14 +209,13 @@ def test_late_rows_mark_their_day_and_the_tiles_after_it_dirty(
     )
     lake, ingest = night()
     ingest(DAY)
-    digest = make_run(str(tmp_path / "small.yaml"), DAY).scenario.digest("logs")
-    lake.commit(ITEM_DAYS, (FIRST, DAY), [], digest)
+    lake.commit(ITEM_DAYS, (FIRST, DAY), [])
 
     counts = ingest(NEXT)
 
     assert counts["late_days"] == 1
-    assert lake.built_days(EVENTS, digest) == [(FIRST, NEXT)]
-    assert lake.built_days(ITEM_DAYS, digest) == [(FIRST, DAY - timedelta(days=2))]
+    assert lake.built_days(EVENTS) == [(FIRST, NEXT)]
+    assert lake.built_days(ITEM_DAYS) == [(FIRST, DAY - timedelta(days=2))]
     assert [
         row["user_id"] for row in lake.read_arrow(EVENTS, (DAY - timedelta(days=1),) * 2).to_pylist()
     ] == ["u", "v"]
