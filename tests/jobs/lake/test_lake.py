@@ -208,7 +208,7 @@ def test_files_come_by_day_and_bucket_whatever_they_are_called(
     expected = [(day, bucket) for day in days for bucket in range(12)]
 
     for _ in range(2):
-        users = [(day, f"u{user}", 1) for day in days for user in range(200)]
+        users: Rows = [(day, f"u{user}", 1) for day in days for user in range(200)]
         lake.replace_days(visits(users), many, (DAY, NEXT_DAY))
         by_day = lake.files_by_day(many, (DAY, NEXT_DAY))
 
