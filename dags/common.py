@@ -4,9 +4,11 @@ A job runs in the virtual environment that Airflow itself runs in. Where Spark r
 that the jobs read too: conf/local.yaml, or the one that $NIGHTSHELF_RUNTIME names.
 """
 
+import hashlib
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -55,6 +57,19 @@ SCENARIO = Param(
     pattern=r"^[A-Za-z0-9_./-]+$",
     description="A file of conf/ without .yaml, or the path of one.",
 )
+
+
+_LONGEST_RUN_ID = 100
+
+
+def name_run(scenario: str, run_id: str) -> str:
+    """The run id for the jobs, of whose files it names some: the scenario's name, then Airflow's run id."""
+    name = f"{Path(scenario).stem}-{run_id}"
+    fitting = re.sub(r"[^A-Za-z0-9_.~+-]", "-", name)
+    if len(fitting) <= _LONGEST_RUN_ID:
+        return fitting
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{fitting[: _LONGEST_RUN_ID - len(digest) - 1]}-{digest}"
 
 
 def warn_of_late_night(context: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from airflow.sdk import Asset, CronDataIntervalTimetable, chain, dag
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from dags.common import DEFAULT_ARGS, SCENARIO, python_job, spark_job, warn_of_late_night
+from dags.common import DEFAULT_ARGS, SCENARIO, name_run, python_job, spark_job, warn_of_late_night
 
 # Written by `python -m jobs.export_stages`, for a DAG file imports no job.
 STAGES = json.loads((Path(__file__).parent / "stages.json").read_text(encoding="utf-8"))
@@ -27,7 +27,7 @@ RUN_DATE = (
     "{% elif dag_run.data_interval_start %}{{ dag_run.data_interval_start | ds }}"
     "{% else %}{{ macros.ds_add(dag_run.run_after | ds, -1) }}{% endif %}"
 )
-RUN_ID = "{{ run_id | replace(':', '') | replace('+', '-') }}"  # it becomes part of file names
+RUN_ID = "{{ name_run(params.scenario, run_id) }}"
 NIGHT = ["--scenario", "{{ params.scenario }}", "--date", RUN_DATE, "--run-id", RUN_ID]
 
 DEADLINE = DeadlineAlert(
@@ -47,6 +47,7 @@ IS_DAGS_TEST = sys.argv[1:3] == ["dags", "test"]
     is_paused_upon_creation=True,
     max_active_runs=1,
     params={"scenario": SCENARIO},
+    user_defined_macros={"name_run": name_run},
     default_args=DEFAULT_ARGS,
     deadline=None if IS_DAGS_TEST else DEADLINE,
     doc_md=__doc__,

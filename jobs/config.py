@@ -32,7 +32,7 @@ from jobs.publish.config import PublishConfig
 from mtl_model.config import ModelConfig, StrictModel
 
 CONF_FOLDER = Path(__file__).resolve().parents[1] / "conf"
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")  # it becomes part of file names and run ids
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -140,7 +140,7 @@ class ScenarioConfig(StrictModel):
     @classmethod
     def check_name(cls, name: str) -> str:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"a scenario's name is lower-case letters, digits and _, got {name!r}")
+            raise ValueError(f"a scenario's name is up to 60 lower-case letters, digits and _, got {name!r}")
         return name
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from jobs.lake.columns import Column, Table
 from jobs.lake.days import DayRange, days_to_build, missing_ranges
 from jobs.lake.lake import Lake
 from jobs.locks import HeldError, hold
+from jobs.run_ids import check_run_id, refuse_other_night
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ class Run:
     run_id: str
     home: Path
     builds_missing_only: bool = False
+
+    def __post_init__(self) -> None:
+        check_run_id(self.run_id)
 
     @property
     def config_digest(self) -> str:
@@ -87,18 +91,23 @@ class Run:
 
 
 def make_run(scenario: str, day: date, run_id: str | None = None) -> Run:
-    """Loads the configuration and checks that the log has the day.
+    """Loads the configuration and checks that the log has the day, and that a given run id is free for it.
 
     Raises:
-        ConfigError: if the configuration is wrong, or the day outside the log.
+        ConfigError: if the configuration is wrong, the day outside the log, or the run id another night's.
     """
     config = load_scenario(scenario)
     first, last = config.logs.first_day, config.logs.last_day
     if day < first or (last and day > last):
         end = f"to {last}" if last else "on"
         raise ConfigError([f"--date {day}: the log of {config.name} has the days {first} {end}"])
-    name = run_id or f"{config.name}-{day}-{uuid.uuid4().hex[:8]}"
-    return Run(config, load_runtime(), day, name, home_folder())
+    name = f"{config.name}-{day}-{uuid.uuid4().hex[:8]}" if run_id is None else run_id
+    run = Run(config, load_runtime(), day, name, home_folder())
+    if run_id is not None:
+        refuse_other_night(
+            open_catalog(run.home, run.runtime.catalog), RUN_STAGES.name, config.name, day, name
+        )
+    return run
 
 
 @contextmanager

@@ -7,7 +7,6 @@ cost each task.
 
 import logging
 import math
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from jobs.learn.train_model import make_spec
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
 from mtl_model.config import TrainSpec
+from mtl_model.remove_folder import remove_folder
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,15 @@ def compare_with_twins(run: Run, lake: Lake, version: str) -> list[dict[str, Any
     twins = run.scenario.learn.twins
     if twins is None or run.scenario.model.sharing.name == TWIN:
         return []
-    folder = run.home / "comparisons" / run.scenario.name / f"twins-{run.run_id}"
+    comparisons = run.home / "comparisons" / run.scenario.name
+    folder = comparisons / f"twins-{run.date}-{run.run_id}"
     inputs = folder / "inputs"
     inputs.mkdir(parents=True, exist_ok=True)
     try:
         spec = sample_spec(make_spec(run, lake, plan_days(run), inputs), twins.sample_rate, inputs)
         rows = train_twins(run, spec, folder)
     finally:
-        shutil.rmtree(folder)
+        remove_folder(folder, comparisons)
     stamps: dict[str, Any] = {"ds": run.date, "run_id": run.run_id, "model_version": version}
     stamps["sample_rate"] = twins.sample_rate
     return [stamps | {name: row[name] for name in _KEPT} for row in rows]

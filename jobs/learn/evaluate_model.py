@@ -83,7 +83,7 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
 
     Diagnostics come last: whatever becomes of them, the model's status is on record.
     """
-    model = model_of_run(lake, run.run_id)
+    model = model_of_run(lake, run.run_id, run.date)
     version = model["model_version"]
     candidate = json.loads((models_folder(run) / version / "metrics.json").read_text(encoding="utf-8"))
     rows = metric_rows(run, version, "candidate", candidate)

@@ -9,17 +9,17 @@ from jobs.lake.lake import Lake
 from jobs.learn.tables import MODEL_RUNS
 
 
-def model_of_run(lake: Lake, run_id: str) -> dict[str, Any]:
-    """The registry's row of a run.
+def model_of_run(lake: Lake, run_id: str, day: date) -> dict[str, Any]:
+    """The registry's row of a run of a day.
 
     Raises:
         ValueError: if the run has trained no model.
     """
-    runs = lake.read_arrow(MODEL_RUNS)
+    runs = lake.read_arrow(MODEL_RUNS, (day, day))
     rows = runs.filter(pc.equal(runs["run_id"], run_id)).to_pylist()
     if not rows:
         raise ValueError(
-            f"model_runs has no row of run {run_id}: run the stage train with this --run-id first"
+            f"model_runs has no row of run {run_id} on {day}: run the stage train with this --run-id first"
         )
     return dict(rows[0])
 

@@ -6,7 +6,6 @@ its weights, so that the same inputs give the same version. Needs no Spark.
 
 import hashlib
 import logging
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,6 +39,7 @@ from mtl_model.config import (
     WarmStart,
 )
 from mtl_model.data.check_files import check_files_of
+from mtl_model.remove_folder import remove_folder
 from mtl_model.transfer.warm_start import measured_alike
 
 logger = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ def _measure(files: Sequence[str], model: ModelConfig) -> dict[str, NumericStati
 def train_model(run: Run, lake: Lake) -> RowCounts:
     """Trains the model of the run date and registers it; returns the number of examples."""
     days = plan_days(run)
-    folder = models_folder(run) / f"training-{run.run_id}"
+    folder = models_folder(run) / f"training-{run.date}-{run.run_id}"
     folder.mkdir(parents=True, exist_ok=True)
     earlier = find_earlier_model(run, lake)
     spec = make_spec(run, lake, days, folder, earlier)
@@ -206,7 +206,7 @@ def train_model(run: Run, lake: Lake) -> RowCounts:
     )
     launch_training(run, spec_file)
     version = _name_version(spec.output_dir, run)
-    shutil.rmtree(folder)
+    remove_folder(folder, models_folder(run))
     model_config = run.scenario.model.with_precision(spec.model.training.precision)
     record = {
         "ds": run.date,

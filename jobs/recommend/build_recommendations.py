@@ -25,6 +25,7 @@ from jobs.recommend.score_users import ServingFeatures, read_serving, score_user
 from jobs.recommend.scoring import score
 from jobs.recommend.tables import COUPON_RECOMMENDATIONS, ITEM_COMPLEMENTS
 from jobs.stage import RowCounts, Run, stage_main
+from mtl_model.remove_folder import refuse_outside
 
 
 def make_coupons(
@@ -66,7 +67,7 @@ def build_recommendations(run: Run, lake: Lake) -> RowCounts:
         before = run_together([night.complements, night.write_serving])
         after = run_together([night.shelves, night.coupons])
     finally:
-        _remove(night.serving.folder)
+        _remove(night.serving.folder, night.serving.parent)
     return {name: count for counts in (*after, *before) for name, count in counts.items()}
 
 
@@ -114,8 +115,10 @@ class Outputs:
         return {table.name: lake.replace_days(stamped.select(table.column_names), table, today)}
 
 
-def _remove(folder: str) -> None:
-    filesystem, path = fs.FileSystem.from_uri(folder)
+def _remove(folder: str, parent: str) -> None:
+    """Removes a folder of the store, which lies below `parent`, if it is there."""
+    (filesystem, path), (_, above) = map(fs.FileSystem.from_uri, (folder, parent))
+    refuse_outside(Path(path), Path(above))
     if filesystem.get_file_info(path).type == fs.FileType.Directory:
         filesystem.delete_dir(path)
 

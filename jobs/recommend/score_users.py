@@ -89,7 +89,8 @@ class ServingFeatures:
         features = self.config.features
         makers = (user_features, user_item_features, user_category_features)
         users, pairs, categories = (replace(make(features), files_per_day=self.num_parts) for make in makers)
-        self.folder = f"{lake.load(users).location()}/serving/{run.run_id}"
+        self.parent = f"{lake.load(users).location()}/serving"
+        self.folder = f"{self.parent}/{run.date}-{run.run_id}"
         self.tables = {"users": users, "user_item": pairs, "user_category": categories}
         for entity, table in declared_tables(features, of_users=True).items():
             self.tables[f"{entity}_event"] = replace(table, files_per_day=self.num_parts)

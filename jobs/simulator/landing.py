@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from jobs.simulator.config import FaultsConfig, Format
 from jobs.simulator.random_numbers import Ints
+from mtl_model.remove_folder import remove_folder
 
 FOLDERS = ("events", "items", "users", "promotions", "campaign_members", "truth")
 MANIFEST = "manifest.json"
@@ -42,7 +43,7 @@ def clear_target(target: Path, overwrite: bool, needed_bytes: int) -> None:
     if found and not overwrite:
         raise ValueError(f"{target} holds a simulation: name another folder, or replace it by --overwrite")
     for folder in FOLDERS:
-        shutil.rmtree(target / folder, ignore_errors=True)
+        remove_folder(target / folder, target)
     (target / MANIFEST).unlink(missing_ok=True)
     target.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(target).free) < needed_bytes:

@@ -6,7 +6,6 @@ The order of the rows and the dropout masks depend on the step alone: its number
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from torch import Tensor, nn, optim
 
 from mtl_model.balancing.balancer import Balancer
 from mtl_model.model_folder import verify_manifest, write_manifest
+from mtl_model.remove_folder import remove_folder
 from mtl_model.training.early_stopping import EarlyStopping
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def save_checkpoint(folder: Path, step: int, state: TrainingState, spec_digest: 
     Those of other specs stay: their trainings may be gone back to.
     """
     partial = folder / "partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_folder(partial, folder)
     partial.mkdir(parents=True)
     save_file(state.model.state_dict(), partial / "model.safetensors")
     save_file(_optimizer_tensors(state.model, state.optimizer), partial / "optimizer.safetensors")
@@ -52,10 +52,10 @@ def save_checkpoint(folder: Path, step: int, state: TrainingState, spec_digest: 
     write_manifest(partial)
     of_spec = spec_digest[:8]
     whole = folder / f"step-{step:08d}-{of_spec}"
-    shutil.rmtree(whole, ignore_errors=True)  # a damaged one, which has been passed over
+    remove_folder(whole, folder)  # a damaged one, which has been passed over
     partial.rename(whole)
     for path in sorted(folder.glob(f"step-*-{of_spec}"), reverse=True)[KEPT_CHECKPOINTS:]:
-        shutil.rmtree(path)
+        remove_folder(path, folder)
 
 
 def load_checkpoint(

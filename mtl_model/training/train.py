@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import math
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -37,6 +36,7 @@ from mtl_model.evaluation.judge_model import judge_model, validate
 from mtl_model.model import build_model
 from mtl_model.model_folder import JUDGED_WEIGHTS, read_vocabularies, write_manifest, write_model
 from mtl_model.predict import Predictor
+from mtl_model.remove_folder import remove_folder
 from mtl_model.seeds import derive_seed
 from mtl_model.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from mtl_model.training.choose_precision import settle_precision
@@ -252,7 +252,7 @@ class Trainer:
         if self.early_stopping and self.early_stopping.values:
             described = json.dumps(self.early_stopping.describe(), indent=2)
             (self.work_dir / "early_stopping.json").write_text(described)
-        shutil.rmtree(self.work_dir / "checkpoints", ignore_errors=True)
+        remove_folder(self.work_dir / "checkpoints", self.work_dir)
         write_manifest(self.work_dir)
         self.work_dir.rename(self.spec.output_dir)
         logger.info("saved the model to %s", self.spec.output_dir)

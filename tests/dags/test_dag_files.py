@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from jobs.run_ids import check_run_id
+
 STAGES = [
     "ingest",
     "tiles",
@@ -131,6 +133,43 @@ def test_the_run_date_is_the_day_that_is_meant(
     run_date = nightly.get_template_env().from_string(RUN_DATE).render(context)
 
     assert run_date == "2017-12-02"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "airflow_id", "run_id"),
+    [
+        pytest.param(
+            "grocery",
+            "scheduled__2017-12-02T00:00:00+00:00",
+            "grocery-scheduled__2017-12-02T00-00-00+00-00",
+            id="an instant",
+        ),
+        pytest.param("/home/me/conf/my.shop.yaml", "manual__1", "my.shop-manual__1", id="a path"),
+        pytest.param("../up.yaml", '../"$(id)"', "up-..----id--", id="anything"),
+        pytest.param("..", "..", "..-..", id="dots"),
+    ],
+)
+def test_the_run_id_names_the_scenario_and_is_fit_for_paths(
+    nightly: Any, scenario: str, airflow_id: str, run_id: str
+) -> None:
+    from dags.nightly import RUN_ID
+
+    context = {"params": {"scenario": scenario}, "run_id": airflow_id}
+
+    rendered = nightly.get_template_env().from_string(RUN_ID).render(context)
+
+    assert rendered == run_id
+    check_run_id(rendered)
+
+
+def test_long_run_ids_of_airflow_stay_apart(nightly: Any) -> None:
+    from dags.common import name_run
+
+    names = [name_run("grocery", "x" * 200 + end) for end in "ab"]
+
+    assert names[0] != names[1]
+    for name in names:
+        check_run_id(name)
 
 
 @pytest.mark.parametrize(

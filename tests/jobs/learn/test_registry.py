@@ -78,9 +78,13 @@ def test_no_model_serves_an_empty_registry(lake: Lake) -> None:
 
 
 def test_the_model_of_a_run(registry: Lake) -> None:
-    assert model_of_run(registry, "unjudged")["model_version"] == "m unjudged"
-    with pytest.raises(ValueError, match="model_runs has no row of run other: run the stage train"):
-        model_of_run(registry, "other")
+    assert model_of_run(registry, "unjudged", DAY)["model_version"] == "m unjudged"
+
+
+@pytest.mark.parametrize(("run_id", "day"), [("other", DAY), ("unjudged", DAY + timedelta(1))])
+def test_a_run_has_no_model_of_another_run_or_day(registry: Lake, run_id: str, day: date) -> None:
+    with pytest.raises(ValueError, match=f"model_runs has no row of run {run_id} on {day}: run the stage"):
+        model_of_run(registry, run_id, day)
 
 
 def test_what_is_carried_on_was_promoted_from_scratch_with_this_configuration(lake: Lake) -> None:
