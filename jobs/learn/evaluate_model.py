@@ -2,7 +2,8 @@
 
 The new model is judged on examples whose label windows start after the last window that it was trained
 on has closed. The serving model is judged on the same examples by the weights that it had before its own
-refit, so that it has not seen them either. Needs no Spark.
+refit, so that it has not seen them either. What the two do not have in common is left out of the comparison,
+and a serving model that cannot be judged is as good as none: both are warned of and recorded. Needs no Spark.
 """
 
 import json
@@ -10,7 +11,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs.lake.lake import Lake
 from jobs.learn.config import PromotionRule
@@ -41,17 +42,14 @@ def decide(candidate: Metrics, serving: Metrics | None, rule: PromotionRule) -> 
             f"{name} is {value:.4f}, below {floor:.4f}: the constant and min_gain_over_constant",
         )
     theirs = (serving or {}).get(rule.task, {}).get(rule.metric)
+    none = "there is no model to compare with" if serving is None else "the serving model has none to compare"
     if theirs is not None and value < theirs - rule.max_loss_to_serving:
         return (
             "rejected",
             f"{name} is {value:.4f}, the serving model has {theirs:.4f}: more than max_loss_to_serving",
         )
-    beside = (
-        f", the serving model has {theirs:.4f}"
-        if theirs is not None
-        else ", there is no model to compare with"
-    )
-    return "promoted", f"{name} is {value:.4f}{beside}"
+    beside = f"the serving model has {theirs:.4f}" if theirs is not None else none
+    return "promoted", f"{name} is {value:.4f}, {beside}"
 
 
 _CONSTANT = {"auc": 0.5, "gauc": 0.5, "normalised_gini": 0.0}
@@ -93,23 +91,46 @@ def evaluate_model(run: Run, lake: Lake) -> RowCounts:
         "constant",
         {task: values.get("constant") or {} for task, values in candidate.items()},
     )
-    serving = serving_model(lake, run.date, but_run=run.run_id)
-    judged = None
-    if serving and serving["model_version"] != version:
-        judged = _judge_serving(run, lake, serving["model_version"])
-        rows += metric_rows(run, serving["model_version"], "serving", judged)
-    status, reason = decide(candidate, judged, run.scenario.learn.promotion)
+    serving = judge_serving(run, lake, version)
+    rows += metric_rows(run, serving.version or "", "serving", serving.metrics or {})
+    status, reason = decide(candidate, serving.metrics, run.scenario.learn.promotion)
     logger.info("%s %s: %s", version, status, reason)
     lake.append(TASK_METRICS, rows, replacing={"run_id": run.run_id})
-    lake.append(MODEL_RUNS, [{**model, "status": status, "reason": reason}], replacing={"run_id": run.run_id})
+    outcome = {"status": status, "reason": reason, "compared_with": serving.version}
+    outcome["not_compared"] = "; ".join(serving.gaps) or None
+    lake.append(MODEL_RUNS, [{**model, **outcome}], replacing={"run_id": run.run_id})
     return {TASK_METRICS.name: len(rows), **diagnose_model(run, lake, model)}
 
 
-def _judge_serving(run: Run, lake: Lake, version: str) -> Metrics:
-    from mtl_model.evaluation.evaluate import evaluate  # torch: only where it is needed
+class ServingJudgement(NamedTuple):
+    """What the serving model reaches, if it can be judged; `gaps`: what could not be compared, and why."""
 
-    files = validation_files(run, lake, plan_days(run))
-    return evaluate(models_folder(run) / version, list(map(Path, files)), weights="judged")
+    version: str | None = None
+    metrics: Metrics | None = None
+    gaps: tuple[str, ...] = ()
+
+
+def judge_serving(run: Run, lake: Lake, version: str) -> ServingJudgement:
+    """On the examples that judged the model `version` of the run, as far as both models go."""
+    row = serving_model(lake, run.date, but_run=run.run_id)
+    if row is None or row["model_version"] == version:
+        return ServingJudgement()
+    from mtl_model.earlier_model import UnusableModelError, read_earlier  # torch: only where it is needed
+    from mtl_model.evaluation.judge_earlier import judge_earlier
+
+    serving, models = str(row["model_version"]), models_folder(run)
+    today = read_earlier(models / version)
+    files = list(map(Path, validation_files(run, lake, plan_days(run))))
+    try:
+        judged = judge_earlier(models / serving, files, today)
+    except UnusableModelError as error:
+        found = ServingJudgement(gaps=(f"the serving model {serving} counts as absent: {error}",))
+    else:
+        gaps = tuple(f"the serving model {serving}: {gap}" for gap in judged.gaps)
+        found = ServingJudgement(serving, judged.metrics, gaps)
+    for gap in found.gaps:
+        logger.warning("not compared: %s", gap)
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:

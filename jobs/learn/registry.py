@@ -24,17 +24,25 @@ def model_of_run(lake: Lake, run_id: str, day: date) -> dict[str, Any]:
     return dict(rows[0])
 
 
-def serving_model(lake: Lake, day: date, but_run: str = "", own_run: str = "") -> dict[str, Any] | None:
-    """The model that serves on `day`, leaving one run aside; None before the first promotion.
+def serving_model(lake: Lake, day: date, but_run: str = "") -> dict[str, Any] | None:
+    """The model that serves on `day`, leaving one run aside; None before the first promotion."""
+    return next(iter(promoted_models(lake, day, but_run)), None)
 
-    A day that was run again has several: there the model of `own_run` comes first, then the last trained.
+
+def promoted_models(lake: Lake, day: date, but_run: str = "", own_run: str = "") -> list[dict[str, Any]]:
+    """The models that may serve on `day`, leaving one run aside: the first does, or the next if it cannot.
+
+    The newest comes first. A day that was run again has several: there the model of `own_run` comes first,
+    then the last trained.
     """
     runs = lake.read_arrow(MODEL_RUNS)
     is_candidate = pc.and_(pc.equal(runs["status"], "promoted"), pc.less_equal(runs["ds"], day))
     promoted = runs.filter(pc.and_(is_candidate, pc.not_equal(runs["run_id"], but_run)))
     models = promoted.filter(pc.less_equal(promoted["trained_through"], day)).to_pylist()
-    return max(
-        models, key=lambda model: (model["ds"], model["run_id"] == own_run, model["trained_at"]), default=None
+    return sorted(
+        models,
+        key=lambda model: (model["ds"], model["run_id"] == own_run, model["trained_at"]),
+        reverse=True,
     )
 
 

@@ -13,6 +13,12 @@ MODEL_RUNS = Table(
         Column("trained_at", "timestamp", "when its training ended"),
         Column("status", "string", "trained, promoted or rejected"),
         Column("reason", "string", "why it was promoted or rejected"),
+        Column("compared_with", "string", "the serving model that it was compared with; null: none"),
+        Column(
+            "not_compared",
+            "string",
+            "what of the serving model could not be compared, or why nothing could; null: it all was",
+        ),
         Column("trained_through", "date", "last day of a label window that it was trained on"),
         Column("judged_from", "date", "first anchor day of the examples that judged it"),
         Column("judged_to", "date", "last anchor day of the examples that judged it"),

@@ -39,6 +39,7 @@ from mtl_model.config import (
     WarmStart,
 )
 from mtl_model.data.check_files import check_files_of
+from mtl_model.earlier_model import UnusableModelError, read_earlier
 from mtl_model.remove_folder import remove_folder
 from mtl_model.transfer.warm_start import measured_alike
 
@@ -98,10 +99,11 @@ def find_earlier_model(run: Run, lake: Lake) -> EarlierModel | None:
         return None
     version = str(row["model_version"])
     folder = models_folder(run) / version
-    if not folder.is_dir():
-        logger.warning("training from scratch: the folder of model %s is gone", version)
+    try:
+        data = read_earlier(folder).data
+    except UnusableModelError as error:
+        logger.warning("training from scratch: model %s cannot be carried on: %s", version, error)
         return None
-    data = ModelDescription.model_validate_json((folder / "model.json").read_bytes()).data
     if data.label_names != _label_names(run, lake):
         logger.info("training from scratch: the labels of model %s are others", version)
         return None

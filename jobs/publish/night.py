@@ -53,6 +53,19 @@ class Night:
     def failed_stage(self) -> Row | None:
         return next((stage for stage in self.stages if stage["status"] != "succeeded"), None)
 
+    @property
+    def not_compared(self) -> str | None:
+        """What of the serving model could not be compared; the registry of an older version does not say."""
+        return self.model.get("not_compared") if self.model else None
+
+    @property
+    def lacks_comparison(self) -> bool:
+        """Whether a model served that could not be compared by the metric that decides on the promotion."""
+        rule = self.run.scenario.learn.promotion
+        return self.not_compared is not None and not any(
+            "serving" in row for row in self.metrics if (row["task"], row["metric"]) == (rule.task, rule.metric)
+        )
+
 
 def collect_night(run: Run, lake: Lake) -> Night:
     today = (run.date, run.date)

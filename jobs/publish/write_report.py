@@ -74,13 +74,15 @@ def describe_status(night: Night) -> tuple[str, str]:
         return "bad", f"{failed['stage']} failed; the tables published before keep serving"
     if night.publication is None:
         return "bad", "not published; the tables published before keep serving"
+    if night.lacks_comparison:
+        return "bad", "published, but tonight's model was not compared with the one that served: see Learning"
     warnings = sum(not check["passed"] for check in night.checks)
-    checks = [f"{warnings} check{'s' if warnings > 1 else ''} to look at"] if warnings else []
-    names = [str(failure["diagnostic"]).replace("_", " ") for failure in night.failed_diagnostics]
-    failures = [f"no {' and no '.join(names)}, which could not be measured"] if names else []
-    if checks or failures:
-        return "warn", f"published, with {' and '.join(checks + failures)}"
-    return "good", "published"
+    found = [f"{warnings} check{'s' if warnings > 1 else ''} to look at"] if warnings else []
+    if night.not_compared:
+        found.append("a part of the serving model that could not be compared")
+    if names := [str(failure["diagnostic"]).replace("_", " ") for failure in night.failed_diagnostics]:
+        found.append(f"no {' and no '.join(names)}, which could not be measured")
+    return ("warn", f"published, with {' and '.join(found)}") if found else ("good", "published")
 
 
 def describe_missing_gains(run: Run) -> str:

@@ -16,9 +16,9 @@ from jobs.features.tables import USER_ITEM_DAYS, user_features
 from jobs.lake.columns import Table
 from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together, start_spark
-from jobs.learn.registry import serving_model
 from jobs.learn.train_model import models_folder
 from jobs.logs.tables import CAMPAIGN_MEMBERS, EVENTS, PROMOTIONS
+from jobs.recommend.choose_model import choose_model
 from jobs.recommend.complements import COMPLEMENT_WINDOW_DAYS, make_complements
 from jobs.recommend.coupons import rank_coupons
 from jobs.recommend.score_users import ServingFeatures, read_serving, score_users
@@ -55,14 +55,9 @@ def build_recommendations(run: Run, lake: Lake) -> RowCounts:
     """Writes tonight's output tables with the model that serves; returns rows per table.
 
     Raises:
-        ValueError: if no model has been promoted yet.
+        ValueError: if there is no promoted model that can score tonight's rows.
     """
-    model = serving_model(lake, run.date, own_run=run.run_id)
-    if model is None:
-        raise ValueError(
-            f"no model was promoted by {run.date}: run train and evaluate, see model_runs.reason"
-        )
-    night = Outputs(run, lake, model["model_version"])
+    night = Outputs(run, lake, choose_model(run, lake))
     try:
         before = run_together([night.complements, night.write_serving])
         after = run_together([night.shelves, night.coupons])

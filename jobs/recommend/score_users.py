@@ -18,7 +18,6 @@ from jobs.candidates.build_candidates import item_inputs
 from jobs.candidates.channels import add_anchored, add_day_items, propose
 from jobs.config import RecommendConfig, ScenarioConfig
 from jobs.examples.feature_columns import item_feature_query, user_feature_query
-from jobs.examples.interest import category_query
 from jobs.features.build_declared import catalogue_version, features_of_all
 from jobs.features.build_features import make_user_features
 from jobs.features.categories import item_levels
@@ -45,7 +44,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.spark import run_together
 from jobs.logs.tables import ITEMS
 from jobs.recommend.model_reasons import add_model_reasons
-from jobs.recommend.scoring import add_predictions
+from jobs.recommend.scoring import add_predictions, load_model
 from jobs.recommend.shelves import PREDICTION_COLUMNS, REASON_COLUMNS, prediction_column, rank_shelves
 from jobs.recommend.tables import RECOMMENDATIONS, USER_PROFILES
 from jobs.stage import RowCounts, Run
@@ -63,15 +62,14 @@ _PROFILES = """
 WITH spend AS (
     SELECT user_id, sum(round(expected_spend * 1000)::BIGINT)::BIGINT / 1000.0::DOUBLE AS expected_spend
     FROM shelf GROUP BY user_id
-),
-category AS (SELECT list(DISTINCT name ORDER BY name) AS names FROM ({categories}))
+)
 SELECT users.user_id, user_basket_count_28d AS basket_count_28d, user_spend_28d AS spend_28d,
        user_days_since_last::INTEGER AS days_since_last, user_discount_share AS price_sensitivity,
        {interests} AS interests, spend.expected_spend
-FROM users LEFT JOIN spend USING (user_id) LEFT JOIN interest USING (user_id) CROSS JOIN category
+FROM users LEFT JOIN spend USING (user_id) LEFT JOIN interest USING (user_id)
 ORDER BY users.user_id
 """
-_INTERESTS = "map(category.names, list_transform(p_interest, lambda share: printf('%.4f', share::DOUBLE)))"
+_INTERESTS = "map($names::VARCHAR[], list_transform(p_interest, lambda share: printf('%.4f', share::DOUBLE)))"
 _NO_INTERESTS = "map([]::VARCHAR[], []::VARCHAR[])"
 
 
@@ -231,9 +229,10 @@ def make_profiles(database: DayDatabase, config: ScenarioConfig, model_folder: P
         predicted = add_predictions(rows, model_folder, {task: "p_interest"})
         interest = predicted.select(["user_id", "p_interest"])
     database.register("interest", interest)
-    interests = _INTERESTS if task else _NO_INTERESTS
-    categories = category_query(config.examples.interest_level)
-    return database.sql(_PROFILES.format(interests=interests, categories=categories)).to_arrow_table()
+    if task is None:
+        return database.sql(_PROFILES.format(interests=_NO_INTERESTS)).to_arrow_table()
+    names = list(load_model(str(model_folder)).label_names[task])  # the catalogue may have others by now
+    return database.sql(_PROFILES.format(interests=_INTERESTS), params={"names": names}).to_arrow_table()
 
 
 def _used(query: str, day: date) -> dict[str, date]:

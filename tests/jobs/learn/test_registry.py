@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from jobs.lake.lake import Lake
-from jobs.learn.registry import model_of_run, model_to_carry_on, serving_model
+from jobs.learn.registry import model_of_run, model_to_carry_on, promoted_models, serving_model
 from jobs.learn.tables import MODEL_RUNS
 
 DAY = date(2017, 3, 10)
@@ -67,10 +67,10 @@ def test_a_day_that_was_run_again_is_served_by_the_model_of_the_run_itself(
         }
         registry.append(MODEL_RUNS, [row], replacing={"run_id": run_id})
 
-    serving = serving_model(registry, DAY, own_run=own_run)
+    promoted = promoted_models(registry, DAY, own_run=own_run)
 
-    assert serving is not None
-    assert serving["run_id"] == serves
+    assert promoted[0]["run_id"] == serves
+    assert [model["run_id"] for model in promoted[2:]] == ["newest", "old"]
 
 
 def test_no_model_serves_an_empty_registry(lake: Lake) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -26,6 +27,7 @@ from jobs.learn.train_model import (
 from jobs.learn.training_days import plan_days
 from jobs.stage import Run
 from mtl_model.config import DataSpec, ModelConfig, ModelDescription, NumericStatistics, TrainSpec, WarmStart
+from mtl_model.model_folder import write_manifest
 from mtl_model.training.config import Precision
 
 DAY = date(2017, 12, 2)
@@ -161,6 +163,7 @@ def earlier(lake: Lake, run: Run) -> Run:
     folder.mkdir(parents=True)
     description = ModelDescription(model=model, data=data).model_dump_json()
     (folder / "model.json").write_text(description, encoding="utf-8")
+    write_manifest(folder)
     return days_before
 
 
@@ -204,18 +207,29 @@ def test_a_model_that_is_carried_on_has_thawed_but_for_what_is_frozen_for_good(
     assert carried_on.transfer.instance_weighting == model.transfer.instance_weighting is not None
 
 
-def test_a_model_that_is_gone_or_has_other_labels_is_not_carried_on(
-    lake: Lake, run: Run, earlier: Run
-) -> None:
+def test_a_model_with_other_labels_is_not_carried_on(lake: Lake, run: Run, earlier: Run) -> None:
     assert find_earlier_model(run, lake) is not None
     description = models_folder(run) / "m" / "model.json"
     text = description.read_text(encoding="utf-8")
 
     description.write_text(text.replace('"category_interest":[]', '"category_interest":["NEW"]'), "utf-8")
+    write_manifest(description.parent)
+
     assert find_earlier_model(run, lake) is None
-    description.unlink()
-    description.parent.rmdir()
+
+
+@pytest.mark.parametrize("damaged", ["model.json", "manifest.json", "."])
+def test_a_model_that_is_gone_or_damaged_is_not_carried_on(
+    lake: Lake, run: Run, earlier: Run, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = models_folder(run) / "m"
+    if damaged == ".":
+        shutil.rmtree(folder)
+    else:
+        (folder / damaged).write_text("{")
+
     assert find_earlier_model(run, lake) is None
+    assert "training from scratch: model m cannot be carried on" in caplog.text
 
 
 def test_a_scenario_without_warm_start_trains_from_scratch(lake: Lake, run: Run, earlier: Run) -> None:
