@@ -63,7 +63,9 @@ class Night:
         """Whether a model served that could not be compared by the metric that decides on the promotion."""
         rule = self.run.scenario.learn.promotion
         return self.not_compared is not None and not any(
-            "serving" in row for row in self.metrics if (row["task"], row["metric"]) == (rule.task, rule.metric)
+            "serving" in row
+            for row in self.metrics
+            if (row["task"], row["metric"]) == (rule.task, rule.metric)
         )
 
 

@@ -33,14 +33,14 @@ def metrics(value: float | None, name: str = "auc", **more: Any) -> dict[str, di
             metrics(0.68), metrics(0.7), RULE, "rejected", "more than max_loss", id="too much worse"
         ),
         pytest.param(
-            metrics(0.7), metrics(None), RULE, "promoted", "no model to compare", id="theirs not defined"
+            metrics(0.7), metrics(None), RULE, "promoted", "serving model has none", id="theirs not defined"
         ),
         pytest.param(
             metrics(0.7),
             {"click": {"auc": 0.9}},
             RULE,
             "promoted",
-            "no model to compare",
+            "serving model has none",
             id="they lack the task",
         ),
         pytest.param(

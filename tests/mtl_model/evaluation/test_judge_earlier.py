@@ -5,19 +5,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from mtl_model.config import DataSpec, ModelConfig, ModelDescription
-from mtl_model.data.encode import Encoder
 from mtl_model.earlier_model import UnusableModelError
 from mtl_model.evaluation.evaluate import evaluate
 from mtl_model.evaluation.judge_earlier import judge_earlier
-from mtl_model.model import build_model
-from mtl_model.model_folder import read_vocabularies, write_manifest, write_model
+from mtl_model.model_folder import write_manifest
 from tests.mtl_model.conftest import DEPARTMENTS, LIST_FIELDS, MODEL, make_examples
+from tests.mtl_model.small_model import write_folder as write_model_folder
 
 LABELS = {"interest": DEPARTMENTS}
 CHANNEL = {
@@ -62,18 +59,7 @@ def describe(
 
 
 def write_folder(folder: Path, description: ModelDescription) -> Path:
-    values = {"departments": list(DEPARTMENTS)}
-    paths = {}
-    folder.mkdir(parents=True)
-    for field in description.model.vocabulary_fields:
-        known = values.get(field.name) or [f"{field.name[0]}{number}" for number in range(40)]
-        paths[field.name] = folder.parent / f"{field.name}.parquet"
-        pq.write_table(pa.table({"value": known}), paths[field.name])
-    torch.manual_seed(3)
-    encoder = Encoder(description.model, description.data, read_vocabularies(paths))
-    write_model(folder, build_model(description.model, encoder), description, paths)
-    write_manifest(folder)
-    return folder
+    return write_model_folder(folder, description, {"departments": DEPARTMENTS})
 
 
 @pytest.fixture
