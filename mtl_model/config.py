@@ -144,6 +144,10 @@ class ModelConfig(StrictModel):
     @model_validator(mode="after")
     def check_rules(self) -> Self:
         _refuse_duplicates("fields", (field.name for field in self.fields))
+        if unfit := [
+            field.name for field in self.fields if "/" in field.name or field.name in {"", ".", ".."}
+        ]:
+            raise ValueError(f"the names of fields become names of files, which cannot be {unfit}")
         _refuse_duplicates("tasks", (task.name for task in self.tasks))
         self.sharing.check_detached([task.name for task in self.tasks if not task.detached], len(self.tasks))
         _refuse_duplicates("slices", (part.name for part in self.slices))

@@ -50,6 +50,9 @@ HOME: dict[str, Any] = {
         ),
         pytest.param({"fields": MODEL["fields"] * 2}, "fields must have different names", id="field twice"),
         pytest.param(
+            {"fields": [ITEM | {"name": "../../x"}]}, r"cannot be \['../../x'\]", id="a field that is a path"
+        ),
+        pytest.param(
             {"tasks": [TASK | {"name": "train"}]}, "'train' is taken by torch.nn.Module", id="reserved"
         ),
         pytest.param({"tasks": [TASK | {"name": "Click.1"}]}, "lower-case words", id="not a word"),
