@@ -1,7 +1,7 @@
 """An earlier model of random weights, changed in one thing at a time, on the examples of today's model."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def describe(
     fields: Sequence[Any] = TODAY_FIELDS,
     tasks: Sequence[Any] = TODAY_TASKS,
     slices: Sequence[Any] = SLICES,
-    labels: dict[str, tuple[str, ...]] = LABELS,
+    labels: Mapping[str, tuple[str, ...]] = LABELS,
 ) -> ModelDescription:
     parts = {
         "fields": fields,
