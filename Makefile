@@ -13,7 +13,10 @@ NOT_LOCKED := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
     nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 \
     nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 
-.PHONY: help setup demo test test-fast lint format lock airflow airflow-stop clean
+# Two processes, each with a JVM of its own; tests of one file stay together, dear files come first.
+PYTEST := $(VENV)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: help setup demo test fast-tests acceptance lint format lock airflow airflow-stop clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -24,11 +27,14 @@ setup: ## prepare .venv: Java 17, torch, the packages of requirements.lock
 demo: setup ## one night of the real grocery year: from the logs to a household's shelf
 	@$(VENV)/nightshelf demo
 
-test: lint ## lint, types, import rules and all tests
-	$(VENV)/pytest
+test: ## what a change can break: lint, types and import rules beside the fast tests, 15 minutes on two cores
+	@$(MAKE) --no-print-directory --jobs 2 lint fast-tests
 
-test-fast: lint ## the same without the tests that start whole pipelines
-	$(VENV)/pytest -m "not slow"
+fast-tests: setup
+	$(PYTEST)
+
+acceptance: setup ## real and random logs, days of Airflow, benchmarks' quick runs: 40 minutes more
+	$(PYTEST) -m acceptance
 
 lint: setup ## style, format, types, who imports whom
 	$(VENV)/ruff check

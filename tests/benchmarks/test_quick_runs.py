@@ -28,7 +28,7 @@ RIVALS_MISSING = pytest.mark.skipif(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_weak_scaling_is_the_rate_of_two_processes_by_that_of_one() -> None:
     results = run_quickly("ddp")
 
@@ -41,7 +41,7 @@ def test_weak_scaling_is_the_rate_of_two_processes_by_that_of_one() -> None:
         assert result["ratio"] == pytest.approx(result["ours"] / result["rival"], rel=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_balancers_and_precisions_are_measured() -> None:
     balancers, precisions = run_quickly("balancing"), run_quickly("precision")
 
@@ -51,7 +51,7 @@ def test_balancers_and_precisions_are_measured() -> None:
     assert all(0 < abs(result["difference"]) < 0.05 for result in precisions)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @RIVALS_MISSING
 def test_training_steps_are_compared_with_the_faster_rival() -> None:
     results = {result["name"]: result for result in run_quickly("training_step", "--only", "aitm 1M ids")}
@@ -67,7 +67,7 @@ def test_training_steps_are_compared_with_the_faster_rival() -> None:
     assert all(0 < results[f"{name} memory"]["cost_ratio"] < 2 for name in names)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @RIVALS_MISSING
 def test_whole_trainings_are_compared() -> None:
     (result,) = run_quickly("end_to_end_training", "--only", "mmoe 1M ids")
@@ -76,7 +76,7 @@ def test_whole_trainings_are_compared() -> None:
     assert result["ratio"] == pytest.approx(result["ours"] / result["rival"], rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_new_category_is_judged_by_every_way_of_transfer() -> None:
     results = run_quickly("transfer", "--data", "shop")
 
@@ -90,7 +90,7 @@ def test_a_new_category_is_judged_by_every_way_of_transfer() -> None:
     assert 0.5 < alone < 1
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_features_of_a_night_equal_those_of_the_rescans(tmp_path: Path) -> None:
     """The benchmark itself compares the rows, and ends with an error where they differ."""
     results = {result["name"]: result for result in run_quickly("features", "--work-dir", str(tmp_path))}
@@ -110,7 +110,7 @@ def test_features_of_a_night_equal_those_of_the_rescans(tmp_path: Path) -> None:
     assert one["ratio"] == pytest.approx(one["rival"] / one["ours"], rel=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_time_is_measured_against_the_size_of_the_log(tmp_path: Path) -> None:
     """As far as the tiles, so that it is over soon; the exponents of such small logs mean nothing."""
     found = run_quickly("scaling", "--work-dir", str(tmp_path), "--through", "tiles")

@@ -137,7 +137,7 @@ def read_published(scenario: str, home: Path) -> dict[str, str]:
     return content
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_stopping_leaves_no_process_while_spark_runs(home: Path) -> None:
     with local_airflow() as starter:
         unpause_nightly(home)  # it runs for yesterday at once
@@ -153,7 +153,7 @@ def test_stopping_leaves_no_process_while_spark_runs(home: Path) -> None:
     assert [process for process in started if process.is_running()] == []
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.timeout(5400)
 def test_nights_by_airflow_once_more_and_by_hand_have_equal_content(home: Path, scenario: str) -> None:
     with local_airflow() as starter:
@@ -180,7 +180,7 @@ def ended(home: Path) -> bool:
     return len(states) == len(DAYS) and set(states.values()) <= {"success", "failed"}
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.timeout(1800)
 def test_dags_test_needs_only_airflow_home_and_the_dags_folder(tmp_path: Path, scenario: str) -> None:
     machine = {name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ}

@@ -62,7 +62,7 @@ def write_movies_scenario(path: Path, log: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -92,7 +92,7 @@ def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
     assert 0 < first_ratings.num_rows < rows.num_rows  # users never seen before are examples, too
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_log_without_times_is_learned_and_judged_by_folds(
     spark: SparkSession, tmp_path: Path, home: Path
 ) -> None:
@@ -134,7 +134,7 @@ def read_pairs(file: Path) -> list[dict[str, str]]:
     return pairs
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_the_real_log_becomes_shelves(spark: SparkSession, home: Path) -> None:
     if not DATA.is_dir():
         pytest.skip(f"the log is not at {DATA}")

@@ -65,7 +65,7 @@ def of_log(query: str, log: Path, days: tuple[date, date], last_day: date) -> pa
         return database.sql(query, params=parameters).to_arrow_table()
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_nights_one_after_the_other_equal_one_bulk_build_and_examples_say_what_the_log_says(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -95,7 +95,7 @@ def test_nights_one_after_the_other_equal_one_bulk_build_and_examples_say_what_t
     assert len(pc.unique(rates["context_click_per_impression_rate_7d"])) > 50
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_log_of_the_simulator_becomes_shelves(spark: SparkSession, home: Path, tmp_path: Path) -> None:
     log = write_shop_log(spark, tmp_path / "log", users=400, events=80_000, days=12, faults=FAULTS)
     scenario = write_shop_scenario(tmp_path / "shop.yaml", log)

@@ -73,7 +73,7 @@ def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
     assert rows["user_item_cart_time_since"].null_count < rows.num_rows
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_the_real_log_becomes_shelves(spark: SparkSession, home: Path) -> None:
     if not DATA.is_dir():
         pytest.skip(f"the log is not at {DATA}")

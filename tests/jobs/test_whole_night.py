@@ -49,7 +49,7 @@ def content_digests(scenario: str, day: date = DAY) -> dict[str, str]:
     return digests
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_night_publishes_a_shelf_for_every_household(scenario: str) -> None:
     sql = (
         "SELECT count(DISTINCT user_id) AS users, count(*) AS rows, "
@@ -64,7 +64,7 @@ def test_a_night_publishes_a_shelf_for_every_household(scenario: str) -> None:
     assert found == counts | {"unexplained": 0, "explained_by_the_model": 600}
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_the_joint_model_learns_more_than_the_constant(scenario: str) -> None:
     sql = "SELECT role, value FROM task_metrics WHERE task = 'purchase' AND metric = 'auc'"
 
@@ -74,7 +74,7 @@ def test_the_joint_model_learns_more_than_the_constant(scenario: str) -> None:
     assert auc["candidate"] > auc["constant"] + 0.2
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_night_says_which_fields_the_model_goes_by(scenario: str) -> None:
     wanted = "count(DISTINCT field) AS fields, max(loss) AS loss"
     sql = f"SELECT {wanted} FROM field_importance WHERE task = 'purchase'"
@@ -85,7 +85,7 @@ def test_a_night_says_which_fields_the_model_goes_by(scenario: str) -> None:
     assert found["loss"] > 0.002
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_recommendation_can_be_traced_to_the_log(scenario: str) -> None:
     tree = nightshelf(
         "lineage", "--table", "recommendations", "--date", str(DAY), "--scenario", scenario
@@ -95,7 +95,7 @@ def test_a_recommendation_can_be_traced_to_the_log(scenario: str) -> None:
         assert step in tree, step
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_the_same_night_twice_gives_equal_tables_and_the_next_night_adds_a_day(scenario: str) -> None:
     before = content_digests(scenario)
 

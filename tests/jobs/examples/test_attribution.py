@@ -12,13 +12,12 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.examples.attribution import attribute_events
 from jobs.examples.config import ExamplesConfig
 from jobs.logs.tables import EVENTS
+from tests.jobs.drawn_logs import Event, drawn_logs, seeded_logs
 
 ZONE = "America/New_York"
 FIRST = datetime(2017, 11, 4, tzinfo=ZoneInfo(ZONE))  # the clocks go back on the 5th
 OUTCOMES = ("click", "cart", "purchase")
 IGNORED = "favorite"
-
-Event = dict[str, Any]
 
 
 def examples_config(within: str | None, window_days: int = 1) -> ExamplesConfig:
@@ -44,23 +43,28 @@ def make_event(event_id: str, event_type: str, at: datetime, **given: Any) -> Ev
     }
 
 
-def random_log(case: int) -> list[Event]:
+def random_event(chance: random.Random) -> Event:
     """Few users, items, requests and instants, so that ties and repeated impressions are common."""
-    chance = random.Random(case)
-    log = []
-    for number in range(chance.randint(1, 14)):
-        kind = chance.choice(("impression", "impression", "impression", *OUTCOMES, IGNORED))
-        at = FIRST.astimezone(UTC) + timedelta(hours=chance.choice((0, 1, 23, 24, 25, 26, 47, 48, 49, 72)))
-        session = chance.choice((None, "s", "t"))
-        log.append(
-            make_event(
-                f"{case}-{number:02}", kind, at + timedelta(seconds=chance.randint(0, 1)),
-                user_id=f"{case}-u{chance.randint(0, 1)}", item_id=f"i{chance.randint(0, 1)}",
-                request_id=chance.choice(("q", "r")), context=[("session", session)] if session else [],
-                quantity=chance.choice((0, 1)) if kind == "purchase" else None,
-            )
-        )  # fmt: skip
-    return log
+    kind = chance.choice(("impression", "impression", "impression", *OUTCOMES, IGNORED))
+    at = FIRST.astimezone(UTC) + timedelta(hours=chance.choice((0, 1, 23, 24, 25, 26, 47, 48, 49, 72)))
+    session = chance.choice((None, "s", "t"))
+    return make_event(
+        "", kind, at + timedelta(seconds=chance.randint(0, 1)),
+        user_id=f"u{chance.randint(0, 1)}", item_id=f"i{chance.randint(0, 1)}",
+        request_id=chance.choice(("q", "r")), context=[("session", session)] if session else [],
+        quantity=chance.choice((0, 1)) if kind == "purchase" else None,
+    )  # fmt: skip
+
+
+def of_own(logs: list[list[Event]]) -> list[list[Event]]:
+    """Users that no other log has."""
+    return [
+        [
+            {**event, "event_id": f"{case}-{number:02}", "user_id": f"{case}-{event['user_id']}"}
+            for number, event in enumerate(log)
+        ]
+        for case, log in enumerate(logs)
+    ]
 
 
 def touched_by(event: Event, log: list[Event], within: str | None, window_days: int) -> Event | None:
@@ -104,13 +108,28 @@ def rows_of(attributed: DataFrame) -> list[tuple[str, str, date]]:
     return [tuple(row) for row in attributed.select("anchor_id", "event_id", "ds").collect()]
 
 
-@pytest.mark.parametrize("within", [None, "request", "session"])
-@settings(max_examples=1, deadline=None, database=None)
-@given(first_case=st.integers(0, 10**6), window_days=st.integers(1, 2))
-def test_each_event_of_2000_logs_belongs_to_its_last_touch(
-    spark: SparkSession, within: str | None, first_case: int, window_days: int
+SCOPES = pytest.mark.parametrize("within", [None, "request", "session"])
+
+
+@SCOPES
+@settings(max_examples=4)  # some 60 logs
+@given(logs=drawn_logs(random_event).map(of_own), window_days=st.integers(1, 2))
+def test_each_event_belongs_to_its_last_touch(
+    spark: SparkSession, within: str | None, logs: list[list[Event]], window_days: int
 ) -> None:
-    logs = [random_log(case) for case in range(first_case, first_case + 2000)]
+    check_touches(spark, within, logs, window_days)
+
+
+@SCOPES
+@pytest.mark.acceptance
+@pytest.mark.parametrize("window_days", [1, 2])
+def test_each_event_of_2000_logs_belongs_to_its_last_touch(
+    spark: SparkSession, within: str | None, window_days: int
+) -> None:
+    check_touches(spark, within, of_own(seeded_logs(random_event, 2000)), window_days)
+
+
+def check_touches(spark: SparkSession, within: str | None, logs: list[list[Event]], window_days: int) -> None:
     events = [event for log in logs for event in log]
 
     attributed = attribute_events(

@@ -5,11 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.config import FeaturesConfig, ScenarioConfig, load_scenario
 from jobs.features.categories import item_levels
 from jobs.logs.tables import EVENTS, ITEMS
+from tests.jobs import drawn_logs as shared
 from tests.jobs.features.declared_oracle import Event
 
 FIRST_DAY, NUM_DAYS = date(2017, 11, 25), 9
@@ -31,41 +33,50 @@ def scenario_with(features: FeaturesConfig) -> ScenarioConfig:
     return load_scenario("taobao").model_copy(update={"features": features})
 
 
-def random_log(seed: int, size: int = 12) -> list[Event]:
-    """A log whose users, items and surfaces no other seed has; days and values are few, and ties common."""
-    chance = random.Random(seed)
-    return [random_event(chance, seed, number) for number in range(chance.randint(1, size))]
+def drawn_logs() -> st.SearchStrategy[list[list[Event]]]:
+    return shared.drawn_logs(random_event).map(_of_own)
 
 
-def random_event(chance: random.Random, case: int, number: int) -> Event:
+def random_logs(count: int) -> list[list[Event]]:
+    return _of_own(shared.seeded_logs(random_event, count))
+
+
+def random_event(chance: random.Random) -> Event:
+    """Days and values are few, and ties common."""
     day = chance.choice(DAYS[:NUM_DAYS])
     kind = chance.choice(TYPES)
-    user, item = f"{case}-u{chance.randint(0, 1)}", f"i{chance.randint(0, 3)}"
-    if kind == "email_sent":
-        item = ""
-    surface = chance.choice([None, f"{case}-home", f"{case}-ads"])
+    item = "" if kind == "email_sent" else f"i{chance.randint(0, 3)}"
     position = chance.choice([None, 0, 1])
-    row = {
+    return {
         "ds": day,
-        "event_id": f"{case}-{number}",
         "event_time": datetime(day.year, day.month, day.day, chance.randint(0, 1), tzinfo=UTC),
-        "user_id": user,
-        "item_id": f"{case}-{item}" if item else None,
+        "user_id": f"u{chance.randint(0, 1)}",
+        "item_id": item or None,
         "event_type": kind,
-        "surface": surface,
+        "surface": chance.choice([None, "home", "ads"]),
         "position": position,
         "quantity": chance.choice([0, 1, 2]) if kind == "purchase" else None,
         "value": chance.choice([None, 0, 5, 199]),
         "rating": chance.choice([0.5, 3.0, 4.5]) if kind == "rating" else None,
-    }
-    return {
-        **row,
-        "user": user,
-        "item": row["item_id"],
         "day": day,
         "place": -1 if position is None else position,
         **_of_item(item),
     }
+
+
+def _of_own(logs: list[list[Event]]) -> list[list[Event]]:
+    """Users, items and surfaces that no other log has."""
+    return [
+        [_renamed(event, case, number) for number, event in enumerate(log)] for case, log in enumerate(logs)
+    ]
+
+
+def _renamed(event: Event, case: int, number: int) -> Event:
+    names = {
+        name: event[name] and f"{case}-{event[name]}" for name in ("user_id", "item_id", "surface")
+    }  # fmt: skip
+    own = {"event_id": f"{case}-{number}", "user": names["user_id"], "item": names["item_id"]}
+    return {**event, **names, **own}
 
 
 def _of_item(suffix: str) -> dict[str, Any]:

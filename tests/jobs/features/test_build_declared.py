@@ -29,7 +29,7 @@ from tests.jobs.features.generated_logs import (
     NUM_DAYS,
     catalogue,
     frame,
-    random_log,
+    random_logs,
     scenario_with,
 )
 from tests.jobs.features.tiles import make_event_days
@@ -104,7 +104,7 @@ def in_order(rows: pa.Table, key: Sequence[str]) -> pa.Table:
 def test_nights_with_late_rows_between_equal_one_night_of_the_whole_log(
     spark: SparkSession, lake: Lake, run: Run
 ) -> None:
-    events = [event for case in range(80) for event in random_log(case)]
+    events = [event for log in random_logs(80) for event in log]
     late = [event for number, event in enumerate(events) if event["ds"] == LATE and number % 3 == 0]
     in_time = [event for event in events if event not in late]
     items = spark.createDataFrame(catalogue(events))
@@ -134,7 +134,7 @@ def test_a_night_reads_the_newest_tile_and_those_that_leave_a_window(
     spark: SparkSession, lake: Lake, run: Run
 ) -> None:
     """The other tiles of the windows may be gone."""
-    events = [event for case in range(40) for event in random_log(case)]
+    events = [event for log in random_logs(40) for event in log]
     items = spark.createDataFrame(catalogue(events))
     lake.replace_days(items, ITEMS, (FIRST_DAY, FIRST_DAY))
     write_tiles(spark, run, lake, events, FIRST_DAY, LAST)
@@ -157,7 +157,7 @@ def test_a_night_reads_the_newest_tile_and_those_that_leave_a_window(
 def test_a_state_has_the_features_of_users_who_are_not_anchored(
     spark: SparkSession, lake: Lake, run: Run
 ) -> None:
-    events, day = [event for case in range(40) for event in random_log(case)], DAYS[8]
+    events, day = [event for log in random_logs(40) for event in log], DAYS[8]
     items = spark.createDataFrame(catalogue(events))
     lake.replace_days(items, ITEMS, (FIRST_DAY, FIRST_DAY))
     write_tiles(spark, run, lake, events, FIRST_DAY, DAYS[7])

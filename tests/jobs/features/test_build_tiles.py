@@ -24,7 +24,7 @@ from jobs.lake.buckets import buckets_of
 from jobs.lake.lake import Lake, local_path
 from jobs.logs.tables import EVENTS
 from jobs.stage import Run, make_run
-from tests.jobs.features.generated_logs import DAYS, frame, random_log, scenario_with
+from tests.jobs.features.generated_logs import DAYS, frame, random_logs, scenario_with
 from tests.jobs.features.tiles import make_event_days
 from tests.small_log import FIRST_DAY
 
@@ -201,7 +201,7 @@ def test_tiles_lie_in_buckets_of_users_whatever_the_files_of_events(
     spark: SparkSession, lake: Lake, declared_run: Run, num_files: int
 ) -> None:
     run = declared_run
-    rows = frame(spark, [event for case in range(40) for event in random_log(case)])
+    rows = frame(spark, [event for log in random_logs(40) for event in log])
     days = (run.scenario.logs.first_day, DAYS[-1])
     lake.replace_days(rows, replace(EVENTS, files_per_day=num_files), days)
 

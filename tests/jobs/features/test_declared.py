@@ -3,7 +3,7 @@ from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from pyspark.sql import SparkSession
@@ -28,9 +28,10 @@ from tests.jobs.features.generated_logs import (
     DAYS,
     NUM_DAYS,
     TYPES,
+    drawn_logs,
     frame,
     levels_of,
-    random_log,
+    random_logs,
     scenario_with,
 )
 from tests.jobs.features.tiles import make_event_days, make_tiles_of
@@ -101,14 +102,22 @@ def rows_by_key(features: pa.Table, entity: Entity, key: tuple[str, ...]) -> dic
     }
 
 
-@settings(max_examples=1, deadline=None, database=None, phases=[Phase.generate])  # 2,000 logs never shrink
-@given(first_case=st.integers(0, 10**6), as_of=st.integers(5, NUM_DAYS + 1))
-def test_every_measure_of_2000_logs_equals_what_the_events_say(
-    spark: SparkSession, first_case: int, as_of: int
+@settings(max_examples=4)  # some 60 logs
+@given(logs=drawn_logs(), as_of=st.integers(5, NUM_DAYS + 1))
+def test_every_measure_equals_what_the_events_say(
+    spark: SparkSession, logs: list[list[Event]], as_of: int
 ) -> None:
-    logs = {case: random_log(case) for case in range(first_case, first_case + 2000)}
-    events = [event for log in logs.values() for event in log]
-    levels, day = levels_of(spark, events), DAYS[as_of]
+    check_measures(spark, logs, DAYS[as_of])
+
+
+@pytest.mark.acceptance
+def test_every_measure_of_2000_logs_equals_what_the_events_say(spark: SparkSession) -> None:
+    check_measures(spark, random_logs(2000), DAYS[7])
+
+
+def check_measures(spark: SparkSession, logs: list[list[Event]], day: date) -> None:
+    events = [event for log in logs for event in log]
+    levels = levels_of(spark, events)
 
     rows = frame(spark, events).repartition(3)
     placed = place_events(make_event_days(rows, scenario_with(CONFIG)), levels, 1, 1).toArrow()
@@ -125,13 +134,11 @@ def test_every_measure_of_2000_logs_equals_what_the_events_say(
         check(finish(counts.toArrow()), entity, table.key, logs, day)
 
 
-def check(
-    found: pa.Table, entity: Entity, key: tuple[str, ...], logs: dict[int, list[Event]], day: date
-) -> None:
+def check(found: pa.Table, entity: Entity, key: tuple[str, ...], logs: list[list[Event]], day: date) -> None:
     """Categories and brands are shared by all cases: their oracle sees one log."""
     features = [feature for feature in CONFIG.declared if feature.entity == entity]
-    every = [event for log in logs.values() for event in log]
-    parts = [every] if entity in {"item", "category", "brand"} else list(logs.values())
+    every = [event for log in logs for event in log]
+    parts = [every] if entity in {"item", "category", "brand"} else logs
     expected: dict[tuple[str, ...], list[Any]] = {}
     for part in parts:
         expected |= declared_rows(part, features, entity, day)

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from jobs.config import ScenarioConfig
@@ -17,13 +16,15 @@ from jobs.features.declared_windows import declared_query, features_as_of
 from jobs.features.shares import PARENTS, share_finisher
 from jobs.lake.days import days_between
 from jobs.lake.sort_rows import sort_rows
+from tests.jobs.features.declared_oracle import Event
 from tests.jobs.features.generated_logs import (
     DAYS,
     FIRST_DAY,
     NUM_DAYS,
     catalogue,
+    drawn_logs,
     frame,
-    random_log,
+    random_logs,
     scenario_with,
 )
 from tests.jobs.features.test_declared import CONFIG, ENTITIES
@@ -91,15 +92,31 @@ class Nights:
         return database
 
 
-@pytest.mark.parametrize("declared", [HALF + OF_ALL_DAYS, WINDOWED], ids=["all days before", "windows"])
-@settings(max_examples=1, deadline=None, database=None)
-@given(first_case=st.integers(0, 10**6))
-def test_nights_from_states_equal_nights_from_all_tiles_on_300_logs(
-    spark: SparkSession, declared: tuple[DeclaredFeature, ...], first_case: int
+KINDS = pytest.mark.parametrize(
+    "declared", [HALF + OF_ALL_DAYS, WINDOWED], ids=["all days before", "windows"]
+)
+
+
+@KINDS
+@settings(max_examples=4)  # some 60 logs
+@given(logs=drawn_logs())
+def test_nights_from_states_equal_nights_from_all_tiles(
+    spark: SparkSession, declared: tuple[DeclaredFeature, ...], logs: list[list[Event]]
 ) -> None:
+    check_nights(spark, declared, logs)
+
+
+@KINDS
+@pytest.mark.acceptance
+def test_nights_from_states_equal_nights_from_all_tiles_on_300_logs(
+    spark: SparkSession, declared: tuple[DeclaredFeature, ...]
+) -> None:
+    check_nights(spark, declared, random_logs(300))
+
+
+def check_nights(spark: SparkSession, declared: tuple[DeclaredFeature, ...], logs: list[list[Event]]) -> None:
     """Two days have no event at all; the first state has none to go on from."""
-    events = [event for case in range(first_case, first_case + 300) for event in random_log(case)]
-    events = [event for event in events if event["ds"] not in {DAYS[3], DAYS[6]}]
+    events = [event for log in logs for event in log if event["ds"] not in {DAYS[3], DAYS[6]}]
     scenario = scenario_with(CONFIG.model_copy(update={"declared": declared}))
     rows, items = frame(spark, events), catalogue(events)
     last_day = DAYS[NUM_DAYS] + timedelta(days=7 if declared is WINDOWED else 0)  # the longest window is over

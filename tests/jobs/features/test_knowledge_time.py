@@ -3,7 +3,8 @@
 from datetime import date, timedelta
 from typing import Any
 
-from hypothesis import Phase, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -15,18 +16,16 @@ from jobs.features.tables import declared_tables
 from jobs.logs.judge_events import drop_duplicates, judge, raw_event_columns, select_events
 from jobs.logs.tables import EVENTS
 from tests.jobs.features.declared_oracle import Event, declared_rows
-from tests.jobs.features.generated_logs import DAYS, frame, levels_of, random_log, scenario_with
+from tests.jobs.features.generated_logs import DAYS, drawn_logs, frame, levels_of, random_logs, scenario_with
 from tests.jobs.features.test_declared import CONFIG
 from tests.jobs.features.tiles import make_event_days
 
-NUM_LOGS = 400
 HORIZON = load_scenario("taobao").logs.late_horizon_days
 _DELAYS = (0, 0, 1, 2, HORIZON, HORIZON + 1, 30)
 
 
-def delayed(case: int) -> list[Event]:
+def delayed(case: int, log: list[Event]) -> list[Event]:
     """A generated log, each event of which is learned some days later, and some again later still."""
-    log = random_log(case)
     for number, event in enumerate(log):
         delay = _DELAYS[(case + number) % len(_DELAYS)]
         event["ingested_at"] = event["event_time"] + timedelta(days=delay)
@@ -49,13 +48,22 @@ def _delay(event: Event) -> timedelta:
     return delay
 
 
-@settings(max_examples=1, deadline=None, database=None, phases=[Phase.generate])
-@given(first_case=st.integers(0, 10**6), night=st.integers(3, 7))
+@settings(max_examples=4)  # some 60 logs
+@given(logs=drawn_logs(), night=st.integers(3, 7))
 def test_features_are_made_from_what_had_been_learned_by_the_night(
-    spark: SparkSession, first_case: int, night: int
+    spark: SparkSession, logs: list[list[Event]], night: int
 ) -> None:
-    logs = {case: delayed(case) for case in range(first_case, first_case + NUM_LOGS)}
-    events = [event for log in logs.values() for event in log]
+    check_features(spark, logs, night)
+
+
+@pytest.mark.acceptance
+def test_features_of_400_logs_are_made_from_what_had_been_learned_by_the_night(spark: SparkSession) -> None:
+    check_features(spark, random_logs(400), night=5)
+
+
+def check_features(spark: SparkSession, generated: list[list[Event]], night: int) -> None:
+    logs = [delayed(case, log) for case, log in enumerate(generated)]
+    events = [event for log in logs for event in log]
     columns = raw_event_columns({name: F.col(name) for name in EVENTS.column_names if name != "ds"})
     rows = frame(spark, events).select(columns)
     scenario, day = scenario_with(CONFIG), DAYS[night + 1]
@@ -73,7 +81,6 @@ def test_features_are_made_from_what_had_been_learned_by_the_night(
             for row in rows_of_day.to_pylist():
                 found[tuple(row[name] for name in table.key)] = [row[name] for name in names]
         expected: dict[tuple[Any, ...], list[Any]] = {}
-        for log in logs.values():
+        for log in logs:
             expected |= declared_rows(known(log, DAYS[night]), features, entity, day)
         assert found == expected
-        assert len(found) > NUM_LOGS / 4

@@ -37,7 +37,7 @@ DyingLake(open_catalog(home, {}), "small", home).replace_days(rows, VISITS, (DAY
 """
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_files_of_a_killed_driver_are_never_seen_and_the_rerun_is_right(
     lake: Lake, home: Path, spark: SparkSession
 ) -> None:

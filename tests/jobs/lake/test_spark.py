@@ -60,7 +60,7 @@ spark.start_spark(runtime.model_copy(update={"spark_settings": log})).range(10).
 """
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_session_maps_the_classes_that_an_earlier_one_has_loaded(tmp_path: Path) -> None:
     archive, log = tmp_path / "classes.jsa", tmp_path / "classes.log"
 

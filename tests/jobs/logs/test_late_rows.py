@@ -153,7 +153,7 @@ def night(spark: SparkSession, home: Path, tmp_path: Path) -> Callable[..., tupl
     return prepare
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(log=logs())
 def test_every_line_is_accounted_for_on_any_night_in_any_order(

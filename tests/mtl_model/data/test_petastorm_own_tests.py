@@ -25,7 +25,7 @@ NOT_OURS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_petastorms_own_tests_pass_but_for_those_that_are_not_about_the_compatibility_module(
     tmp_path: Path,
 ) -> None:

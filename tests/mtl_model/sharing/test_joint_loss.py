@@ -131,7 +131,7 @@ def test_single_task_twins_have_no_weight_in_common(make_funnel_spec: MakeSpec) 
     assert {int(count.max()) for count in readers.values()} == {1}
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_several_processes_take_the_steps_of_one(make_funnel_spec: MakeSpec, tmp_path: Path) -> None:
     """All ways of sharing, in one launch for each number of processes."""
     specs = [tmp_path / f"{kind}.json" for kind in SETTINGS]

@@ -73,7 +73,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_two_processes_learn_and_what_they_saved_serves(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(num_rows=6000, num_processes=2, epochs=20)
 
@@ -109,7 +109,7 @@ def without_key_biases(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     }
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path) -> None:
     variants: dict[str, dict[str, Any]] = {name: {"balancing": {"name": name}} for name in METHODS}
     model = json.loads(make_spec(**ROWWISE).model.model_dump_json())
@@ -174,7 +174,7 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
                 torch.testing.assert_close(several, alone, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize("embeddings", [{}, ROWWISE], ids=["adamw", "rowwise_adagrad"])
 def test_two_processes_twice_give_the_same_weights_bit_for_bit(
     make_spec: MakeSpec, tmp_path: Path, embeddings: dict[str, Any]

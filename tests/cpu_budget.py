@@ -1,0 +1,119 @@
+"""How many CPU seconds each test file may take, its child processes and the JVM included.
+
+`cpu_seconds.json` has what a file took, for the fast lane and for the acceptance lane apart; files below
+`SMALL` are left out. A run fails where a file takes more than twice that. What is built once for all files,
+Spark's JVM foremost, has a line of its own: which file pays for it is chance.
+"""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+SMALL = 5  # seconds; below, starting up and chance are most of it
+FACTOR = 2
+NUM_SHOWN = 10
+BUDGETS = Path(__file__).with_name("cpu_seconds.json")
+WRITE = "--write-cpu-budget"
+
+Taken = Counter[str]  # CPU seconds of "lane file"
+
+
+class CpuBudget:
+    """Measures in each worker; the process that started them, or the only one, adds up and judges."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.taken: Taken = Counter()
+        self.shared = 0.0  # since the test began, by fixtures of the whole session
+        self.within_shared = False
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        before, self.shared = cpu_seconds(), 0.0
+        result = yield
+        spent = max(0.0, cpu_seconds() - before - self.shared)
+        self.taken[f"{lane_of(item)} {file_of(self.config, item)}"] += spent
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        if fixturedef.scope != "session" or self.within_shared:
+            return (yield)
+        before, self.within_shared = cpu_seconds(), True
+        try:
+            return (yield)
+        finally:
+            spent, self.within_shared = cpu_seconds() - before, False
+            self.shared += spent
+            self.taken[f"shared {fixturedef.argname}"] += spent
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.taken.update(getattr(node, "workeroutput", {}).get("cpu_seconds", {}))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["cpu_seconds"] = dict(self.taken)
+        elif self.config.getoption(WRITE):
+            write_budgets(self.taken, BUDGETS)
+        elif too_dear(self.taken, read_budgets(BUDGETS)) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self.taken:
+            return
+        budgets = read_budgets(BUDGETS)
+        minutes = sum(self.taken.values()) / 60
+        terminalreporter.section(
+            f"CPU: {minutes:.1f} minutes; the {NUM_SHOWN} dearest files, and their budgets"
+        )
+        for name, seconds in self.taken.most_common(NUM_SHOWN):
+            terminalreporter.line(f"{seconds:7.1f} s  {budgets.get(name, SMALL):4} s  {name}")
+        for name in too_dear(self.taken, budgets):
+            terminalreporter.line(
+                f"{name} took {self.taken[name]:.1f} s of CPU, more than {FACTOR} times its "
+                f"{budgets.get(name, SMALL)} s: make it cheaper, or run it with {WRITE} and say why",
+                red=True,
+            )
+
+
+def cpu_seconds() -> float:
+    """Of this process, of all below it, and of those below it that have ended."""
+    own = os.times()
+    total = own.user + own.system + own.children_user + own.children_system
+    for process in psutil.Process().children(recursive=True):
+        try:
+            total += sum(process.cpu_times()[:4])  # user, system, and the same of children that have ended
+        except psutil.Error:  # it has just ended
+            continue
+    return total
+
+
+def lane_of(item: pytest.Item) -> str:
+    return "acceptance" if item.get_closest_marker("acceptance") else "fast"
+
+
+def file_of(config: pytest.Config, item: pytest.Item) -> str:
+    return item.path.relative_to(config.rootpath).as_posix()
+
+
+def too_dear(taken: Mapping[str, float], budgets: Mapping[str, int]) -> list[str]:
+    return [name for name, seconds in taken.items() if seconds > FACTOR * budgets.get(name, SMALL)]
+
+
+def read_budgets(path: Path) -> dict[str, int]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def write_budgets(taken: Mapping[str, float], path: Path) -> None:
+    """Those of the files that ran are new; those of files that are no more go."""
+    kept = {name: seconds for name, seconds in read_budgets(path).items() if name not in taken}
+    found = kept | {name: math.ceil(seconds) for name, seconds in taken.items()}
+    large = {name: seconds for name, seconds in found.items() if seconds > SMALL}
+    path.write_text(json.dumps(dict(sorted(large.items())), indent=2) + "\n", encoding="utf-8")
