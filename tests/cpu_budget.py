@@ -54,6 +54,7 @@ class CpuBudget:
             self.shared += spent
             self.taken[f"shared {fixturedef.argname}"] += spent
 
+    @pytest.hookimpl(optionalhook=True)  # it is of xdist
     def pytest_testnodedown(self, node: Any) -> None:
         self.taken.update(getattr(node, "workeroutput", {}).get("cpu_seconds", {}))
 
@@ -114,6 +115,5 @@ def read_budgets(path: Path) -> dict[str, int]:
 def write_budgets(taken: Mapping[str, float], path: Path) -> None:
     """Those of the files that ran are new; those of files that are no more go."""
     kept = {name: seconds for name, seconds in read_budgets(path).items() if name not in taken}
-    found = kept | {name: math.ceil(seconds) for name, seconds in taken.items()}
-    large = {name: seconds for name, seconds in found.items() if seconds > SMALL}
-    path.write_text(json.dumps(dict(sorted(large.items())), indent=2) + "\n", encoding="utf-8")
+    found = kept | {name: math.ceil(seconds) for name, seconds in taken.items() if seconds > SMALL}
+    path.write_text(json.dumps(dict(sorted(found.items())), indent=2) + "\n", encoding="utf-8")

@@ -36,9 +36,6 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty NIGHTSHELF_HOME, and a runtime of the size of the small log."""
-    runtime = tmp_path / "runtime.yaml"
-    runtime.write_text("{master: 'local[2]', driver_memory: 1g, shuffle_partitions: 2}")
-    monkeypatch.setenv("NIGHTSHELF_RUNTIME", str(runtime))
+    """An empty NIGHTSHELF_HOME."""
     monkeypatch.setenv("NIGHTSHELF_HOME", str(tmp_path))
     return tmp_path

@@ -8,19 +8,21 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.published_night import DAY, PublishedNight, read_published
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
 NIGHTSHELF = str(Path(sys.executable).parent / "nightshelf")
-PUBLISHED = ["recommendations", "coupon_recommendations", "item_complements", "user_profiles", "task_metrics"]
-DAYS = ["2017-05-19", "2017-05-20"]
+DAYS = [date(2017, 5, 19), date(2017, 5, 20)]
 
 
 def wait_for(what: str, is_true: Callable[[], Any], timeout_seconds: float) -> None:
@@ -89,11 +91,13 @@ def suspended(starter: subprocess.Popen[str]) -> Iterator[None]:
                 part.resume()
 
 
-def create_backfill(starter: subprocess.Popen[str], home: Path, scenario: str, *options: str) -> None:
-    """Asks for DAYS, once Airflow has closed the backfill before, a while after its last run."""
+def create_backfill(
+    starter: subprocess.Popen[str], home: Path, scenario: str, days: Sequence[date], *options: str
+) -> None:
+    """Asks for the days, once Airflow has closed the backfill before, a while after its last run."""
     wait_for("end of the backfill before", lambda: not open_backfills(home), timeout_seconds=120)
-    days = ["--from-date", DAYS[0], "--to-date", DAYS[-1], "--max-active-runs", "1"]
-    command = ["backfill", "create", "--dag-id", "nightly", *days, *options]
+    range_of_days = ["--from-date", str(days[0]), "--to-date", str(days[-1]), "--max-active-runs", "1"]
+    command = ["backfill", "create", "--dag-id", "nightly", *range_of_days, *options]
     command += ["--dag-run-conf", json.dumps({"scenario": scenario})]
     for _ in range(10):
         with suspended(starter):
@@ -124,19 +128,6 @@ def ask_airflow(home: Path, query: str) -> list[tuple[Any, ...]]:
         return database.execute(query).fetchall()
 
 
-def read_published(scenario: str, home: Path) -> dict[str, str]:
-    """Every published table of DAYS as sorted CSV, without the names of the runs."""
-    environment = {**os.environ, "NIGHTSHELF_HOME": str(home)}
-    days = ", ".join(f"'{day}'" for day in DAYS)
-    content = {}
-    for table in PUBLISHED:
-        query = f"SELECT * EXCLUDE (run_id) FROM {table} WHERE ds IN ({days}) ORDER BY ALL"
-        command = [NIGHTSHELF, "query", query, "--scenario", scenario, "--format", "csv"]
-        answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        content[table] = answer.stdout
-    return content
-
-
 @pytest.mark.acceptance
 def test_stopping_leaves_no_process_while_spark_runs(home: Path) -> None:
     with local_airflow() as starter:
@@ -158,43 +149,65 @@ def test_stopping_leaves_no_process_while_spark_runs(home: Path) -> None:
 def test_nights_by_airflow_once_more_and_by_hand_have_equal_content(home: Path, scenario: str) -> None:
     with local_airflow() as starter:
         unpause_nightly(home)
-        create_backfill(starter, home, scenario)
-        wait_for("end of the backfill", lambda: ended(home), timeout_seconds=2400)
-        first_states, first_content = run_states(home), read_published(scenario, home)
+        create_backfill(starter, home, scenario, DAYS)
+        wait_for("end of the backfill", lambda: ended(home, DAYS), timeout_seconds=2400)
+        first_states, first_content = run_states(home), read_published(home, DAYS)
 
-        create_backfill(starter, home, scenario, "--reprocess-behavior", "completed")
-        wait_for("end of the second backfill", lambda: ended(home), timeout_seconds=2400)
-        second_states, second_content = run_states(home), read_published(scenario, home)
+        create_backfill(starter, home, scenario, DAYS, "--reprocess-behavior", "completed")
+        wait_for("end of the second backfill", lambda: ended(home, DAYS), timeout_seconds=2400)
+        second_states, second_content = run_states(home), read_published(home, DAYS)
 
     by_hand = home / "by_hand"
-    command = [NIGHTSHELF, "backfill", "--scenario", scenario, "--from", DAYS[0], "--to", DAYS[-1]]
+    command = [NIGHTSHELF, "backfill", "--scenario", scenario, "--from", str(DAYS[0]), "--to", str(DAYS[-1])]
     subprocess.run(command, env={**os.environ, "NIGHTSHELF_HOME": str(by_hand)}, check=True)
 
-    assert first_states == second_states == dict.fromkeys(DAYS, "success")
-    assert first_content == second_content == read_published(scenario, by_hand)
-    assert all(day in first_content["recommendations"] for day in DAYS)
+    assert first_states == second_states == dict.fromkeys(map(str, DAYS), "success")
+    assert first_content == second_content == read_published(by_hand, DAYS)
+    assert all(first_content.values())
 
 
-def ended(home: Path) -> bool:
+def ended(home: Path, days: Sequence[date]) -> bool:
     states = run_states(home)
-    return len(states) == len(DAYS) and set(states.values()) <= {"success", "failed"}
+    return len(states) == len(days) and set(states.values()) <= {"success", "failed"}
 
 
-@pytest.mark.acceptance
 @pytest.mark.timeout(1800)
-def test_dags_test_needs_only_airflow_home_and_the_dags_folder(tmp_path: Path, scenario: str) -> None:
+def test_a_night_by_the_dag_and_once_more_by_the_scheduler_has_the_content_of_one_by_hand(
+    home: Path, published_night: PublishedNight
+) -> None:
+    scenario = str(published_night.scenario)
+
+    run_dags_test(home, scenario)
+    by_the_dag = read_published(home, [DAY])
+    keep_from_scheduling(home)
+    with local_airflow() as starter:
+        unpause_nightly(home)
+        create_backfill(starter, home, scenario, [DAY])
+        wait_for("end of the backfill", lambda: ended(home, [DAY]), timeout_seconds=1200)
+        states = run_states(home)
+
+    assert by_the_dag == published_night.content
+    assert states == {str(DAY): "success"}
+    assert read_published(home, [DAY]) == published_night.content
+    assert all(published_night.content.values())
+
+
+def run_dags_test(home: Path, scenario: str) -> None:
+    """`airflow dags test` of the night of DAY, which needs only AIRFLOW_HOME and the folder of the DAGs."""
     machine = {name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ}
     environment = {
         **machine,
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW_HOME": str(home / "bare_airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-        "NIGHTSHELF_HOME": str(tmp_path),  # else the test would write to the repository's own lake
+        "NIGHTSHELF_HOME": str(home),  # else the test would write to the repository's own lake
     }
-    subprocess.run([AIRFLOW, "db", "migrate"], env=environment, cwd=tmp_path, check=True)
-
-    command = [AIRFLOW, "dags", "test", "nightly", DAYS[0], "--conf", json.dumps({"scenario": scenario})]
-    night = subprocess.run(
-        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=False
-    )
-
+    subprocess.run([AIRFLOW, "db", "migrate"], env=environment, cwd=home, check=True)
+    command = [AIRFLOW, "dags", "test", "nightly", str(DAY), "--conf", json.dumps({"scenario": scenario})]
+    night = subprocess.run(command, env=environment, cwd=home, stdout=subprocess.PIPE, text=True, check=False)
     assert night.returncode == 0, night.stdout
+
+
+def keep_from_scheduling(home: Path) -> None:
+    """Else the scheduler would begin with the night of yesterday."""
+    (home / "airflow").mkdir(exist_ok=True)
+    (home / "airflow" / "airflow.cfg").write_text("[scheduler]\nuse_job_schedule = False\n")

@@ -1,4 +1,4 @@
-"""One Spark session for all tests; a home of its own and a small log for each test that asks."""
+"""One Spark session for all tests of a process; a home of its own and a small log for each test that asks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +15,7 @@ from tests.small_log import write_scenario, write_small_log
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    small = {"shuffle_partitions": 2, "driver_memory": "1g"}
-    session = start_spark(load_runtime().model_copy(update=small))
+    session = start_spark(load_runtime())
     yield session
     session.stop()
 

@@ -20,12 +20,11 @@ from jobs.learn.training_days import plan_days
 from jobs.logs.tables import EVENTS, ITEMS
 from jobs.nightly import run_night
 from jobs.recommend.tables import RECOMMENDATIONS
-from jobs.stage import make_run
-from jobs.stages import load_stage
 from tests.jobs.test_taobao import build_tables
 
 DATA = REPOSITORY.parent / "shared" / "data" / "movielens_100k"
 FIRST_DAY, LAST_DAY = date(1997, 9, 20), date(1997, 9, 29)
+UNDATED = date(2000, 2, 1)  # the day of movies_1m
 _GENRES = (["Action", "Drama", "War"], ["Comedy"], ["Drama"])
 
 
@@ -62,6 +61,16 @@ def write_movies_scenario(path: Path, log: Path) -> Path:
     return path
 
 
+def write_undated_scenario(path: Path, log: Path) -> Path:
+    scenario = yaml.safe_load((CONF_FOLDER / "movies_1m.yaml").read_text(encoding="utf-8"))
+    scenario["logs"] |= {"path": str(log)}
+    scenario["logs"]["users"]["attributes"] = {}
+    scenario["learn"]["promotion"]["min_gain_over_constant"] = 0.0
+    scenario["model"]["training"] |= {"num_processes": 1, "global_batch_size": 64}
+    path.write_text(yaml.safe_dump({**scenario, "name": "small"}, sort_keys=False), encoding="utf-8")
+    return path
+
+
 @pytest.mark.acceptance
 def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
     spark: SparkSession, tmp_path: Path
@@ -92,23 +101,14 @@ def test_nights_one_after_the_other_equal_one_bulk_build_of_a_shuffled_log(
     assert 0 < first_ratings.num_rows < rows.num_rows  # users never seen before are examples, too
 
 
-@pytest.mark.acceptance
-def test_a_log_without_times_is_learned_and_judged_by_folds(
+def test_a_log_without_times_is_learned_and_judged_by_folds_up_to_the_shelves(
     spark: SparkSession, tmp_path: Path, home: Path
 ) -> None:
     log = write_movies_log(tmp_path / "log")
-    path, day = tmp_path / "movies_1m.yaml", date(2000, 2, 1)
-    scenario = yaml.safe_load((CONF_FOLDER / "movies_1m.yaml").read_text(encoding="utf-8"))
-    scenario["logs"] |= {"path": str(log)}
-    scenario["logs"]["users"]["attributes"] = {}
-    scenario["learn"]["promotion"]["min_gain_over_constant"] = 0.0
-    scenario["model"]["training"] |= {"num_processes": 1, "global_batch_size": 64}
-    path.write_text(yaml.safe_dump({**scenario, "name": "small"}, sort_keys=False), encoding="utf-8")
+    path, day = write_undated_scenario(tmp_path / "movies_1m.yaml", log), UNDATED
     ratings = pq.read_table(log / "ratings.parquet")
 
-    run = make_run(str(path), day)
-    for stage in ("ingest", "tiles", "features", "candidates", "examples", "train", "evaluate"):
-        load_stage(stage)(run, run.lake(stage))
+    run = run_night(str(path), day)
 
     lake, days = run.lake(), plan_days(run)
     rows = lake.read_arrow(examples(run.scenario))
@@ -127,6 +127,7 @@ def test_a_log_without_times_is_learned_and_judged_by_folds(
         if (row["role"], row["task"], row["metric"]) == ("candidate", "like", "auc")
     )  # fmt: skip
     assert auc["example_count"] == len(pairs["judged"])
+    assert len(pc.unique(lake.read_arrow(RECOMMENDATIONS)["user_id"])) == 30
 
 
 def read_pairs(file: Path) -> list[dict[str, str]]:

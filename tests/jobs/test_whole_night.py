@@ -1,37 +1,21 @@
 """A whole night over the small log, as an operator runs it: once, once more, and the next night."""
 
 import json
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
 from jobs.config import load_scenario
-from tests.small_log import write_scenario, write_small_log
-
-DAY = date(2017, 5, 13)
+from tests.published_night import DAY, PublishedNight
 
 
-@pytest.fixture(scope="module")
-def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A home in which the night of DAY has run."""
-    folder = tmp_path_factory.mktemp("night")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIGHTSHELF_HOME", str(folder / "home"))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        log = write_small_log(folder / "log")
-        changes: dict[str, dict[str, Any]] = {
-            "recommend": {"reasons": {"task": "purchase"}},
-            "learn": {"twins": {"sample_rate": 1.0, "every_days": 7}},  # the second night is a Sunday
-        }
-        path = write_scenario(folder / "small.yaml", log, **changes)
-        result = nightshelf("run", "--scenario", str(path), "--date", str(DAY))
-        assert result.exit_code == 0, result.stderr
-        yield str(path)
+@pytest.fixture
+def scenario(published_night: PublishedNight, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("NIGHTSHELF_HOME", str(published_night.home))
+    return str(published_night.scenario)
 
 
 def nightshelf(*arguments: str) -> Result:
@@ -49,7 +33,6 @@ def content_digests(scenario: str, day: date = DAY) -> dict[str, str]:
     return digests
 
 
-@pytest.mark.acceptance
 def test_a_night_publishes_a_shelf_for_every_household(scenario: str) -> None:
     sql = (
         "SELECT count(DISTINCT user_id) AS users, count(*) AS rows, "
@@ -64,7 +47,6 @@ def test_a_night_publishes_a_shelf_for_every_household(scenario: str) -> None:
     assert found == counts | {"unexplained": 0, "explained_by_the_model": 600}
 
 
-@pytest.mark.acceptance
 def test_the_joint_model_learns_more_than_the_constant(scenario: str) -> None:
     sql = "SELECT role, value FROM task_metrics WHERE task = 'purchase' AND metric = 'auc'"
 
@@ -74,7 +56,6 @@ def test_the_joint_model_learns_more_than_the_constant(scenario: str) -> None:
     assert auc["candidate"] > auc["constant"] + 0.2
 
 
-@pytest.mark.acceptance
 def test_a_night_says_which_fields_the_model_goes_by(scenario: str) -> None:
     wanted = "count(DISTINCT field) AS fields, max(loss) AS loss"
     sql = f"SELECT {wanted} FROM field_importance WHERE task = 'purchase'"
@@ -85,7 +66,6 @@ def test_a_night_says_which_fields_the_model_goes_by(scenario: str) -> None:
     assert found["loss"] > 0.002
 
 
-@pytest.mark.acceptance
 def test_a_recommendation_can_be_traced_to_the_log(scenario: str) -> None:
     tree = nightshelf(
         "lineage", "--table", "recommendations", "--date", str(DAY), "--scenario", scenario
@@ -95,7 +75,6 @@ def test_a_recommendation_can_be_traced_to_the_log(scenario: str) -> None:
         assert step in tree, step
 
 
-@pytest.mark.acceptance
 def test_the_same_night_twice_gives_equal_tables_and_the_next_night_adds_a_day(scenario: str) -> None:
     before = content_digests(scenario)
 

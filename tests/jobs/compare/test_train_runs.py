@@ -25,7 +25,6 @@ def plan(run: Run, base_spec: TrainSpec, *combinations: Combination) -> Plan:
     return Plan(runs, example_count=2000, seconds_per_run=None)
 
 
-@pytest.mark.acceptance
 def test_runs_are_trained_judged_kept_and_told_of(run: Run, base_spec: TrainSpec) -> None:
     tasks = ("purchase", "interest")
     twins = [Combination("single_task", "fixed", 7, twin_of=task) for task in tasks]

@@ -33,7 +33,6 @@ def test_twins_are_due_on_every_so_manyth_day(run: Run) -> None:
     assert due_days(None) == 0
 
 
-@pytest.mark.acceptance
 def test_each_task_is_told_what_joint_learning_gained_it(
     run: Run, base_spec: TrainSpec, tmp_path: Path
 ) -> None:

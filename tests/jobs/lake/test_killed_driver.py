@@ -7,7 +7,6 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import pytest
 from pyspark.sql import SparkSession
 
 from jobs.lake.catalog import REPOSITORY
@@ -31,13 +30,12 @@ class DyingLake(Lake):
         os.kill(os.getpid(), signal.SIGKILL)
 
 home = Path(sys.argv[1])
-spark = start_spark(load_runtime().model_copy(update={"driver_memory": "1g"}))
+spark = start_spark(load_runtime())
 rows = spark.createDataFrame([(DAY, "killed")], "ds date, user_id string")
 DyingLake(open_catalog(home, {}), "small", home).replace_days(rows, VISITS, (DAY, DAY))
 """
 
 
-@pytest.mark.acceptance
 def test_files_of_a_killed_driver_are_never_seen_and_the_rerun_is_right(
     lake: Lake, home: Path, spark: SparkSession
 ) -> None:

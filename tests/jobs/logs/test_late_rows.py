@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
@@ -68,10 +68,12 @@ def landed_lines(draw: st.DrawFn) -> Landed:
 @st.composite
 def logs(draw: st.DrawFn) -> list[Landed]:
     """A log with a line on every day, in which some lines are delivered again, on the same or another day."""
-    lines = draw(st.lists(landed_lines(), min_size=150, max_size=200))
-    again = draw(st.lists(st.tuples(st.integers(0, 149), st.integers(0, 5)), min_size=20, max_size=40))
+    parts = st.lists(st.lists(landed_lines(), min_size=15, max_size=25), min_size=1, max_size=20)
+    lines = [line for part in draw(parts) for line in part]
+    copies = st.tuples(st.sampled_from(lines), st.integers(0, 5))
+    again = [draw(st.lists(copies, max_size=10)) for _ in range(4)]
     days = [(day, Line("", "", "", "", "", "")) for day in days_between(FIRST, LAST)]
-    return days + lines + [(FIRST + timedelta(days=days), lines[index][1]) for index, days in again]
+    return days + lines + [(FIRST + timedelta(days), line) for part in again for (_, line), days in part]
 
 
 def event_of(line: Line) -> tuple[Any, ...] | None:
@@ -153,8 +155,7 @@ def night(spark: SparkSession, home: Path, tmp_path: Path) -> Callable[..., tupl
     return prepare
 
 
-@pytest.mark.acceptance
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=3, suppress_health_check=list(HealthCheck))
 @given(log=logs())
 def test_every_line_is_accounted_for_on_any_night_in_any_order(
     night: Callable[..., tuple[Lake, Ingest]],

@@ -16,7 +16,7 @@ from mtl_model.model import build_model
 from mtl_model.model_folder import read_vocabularies
 from mtl_model.training.losses import count_divisors, joint_loss
 from tests.mtl_model.sharing.build_sharing import SETTINGS
-from tests.mtl_model.training.test_train import torchrun
+from tests.mtl_model.training.test_train import SEVERAL, torchrun
 
 MakeSpec = Callable[[str], TrainSpec]
 STEPS_ON_RANKS = Path(__file__).parents[1] / "training" / "steps_on_ranks.py"
@@ -131,20 +131,22 @@ def test_single_task_twins_have_no_weight_in_common(make_funnel_spec: MakeSpec) 
     assert {int(count.max()) for count in readers.values()} == {1}
 
 
-@pytest.mark.acceptance
-def test_several_processes_take_the_steps_of_one(make_funnel_spec: MakeSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("counts", SEVERAL, ids=str)
+def test_several_processes_take_the_steps_of_one(
+    make_funnel_spec: MakeSpec, tmp_path: Path, counts: tuple[int, ...]
+) -> None:
     """All ways of sharing, in one launch for each number of processes."""
     specs = [tmp_path / f"{kind}.json" for kind in SETTINGS]
     for path in specs:
         path.write_text(make_funnel_spec(path.stem).model_dump_json())
 
-    for count in (1, 2, 4):
+    for count in (1, *counts):
         output = tmp_path / str(count)
         output.mkdir()
         completed = torchrun(count, STEPS_ON_RANKS, output, *specs)
         assert completed.returncode == 0, completed.stderr
 
     for kind in SETTINGS:
-        alone, two, four = (load_file(tmp_path / str(count) / f"{kind}.safetensors") for count in (1, 2, 4))
-        for several in (two, four):
+        alone, *others = (load_file(tmp_path / str(count) / f"{kind}.safetensors") for count in (1, *counts))
+        for several in others:
             torch.testing.assert_close(several, alone, rtol=1e-4, atol=1e-5, msg=kind)

@@ -38,7 +38,6 @@ def make_rows(seed: int) -> pa.Table:
     return pa.table(content)
 
 
-@pytest.mark.acceptance
 def test_the_documented_spec_trains_a_model_that_the_documented_code_scores_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from mtl_model.config import TrainSpec
 from tests.mtl_model.conftest import MODEL
@@ -37,7 +36,6 @@ def read_ledger(prefix: Path, num_processes: int) -> dict[int, list[int]]:
     return taken
 
 
-@pytest.mark.acceptance
 def test_killed_ranks_resumed_on_other_numbers_of_processes_take_each_example_once(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
@@ -71,7 +69,6 @@ def test_killed_ranks_resumed_on_other_numbers_of_processes_take_each_example_on
     assert [sorted(step) for step in taken] == [sorted(unbroken[step]) for step in sorted(unbroken)]
 
 
-@pytest.mark.acceptance
 def test_a_loss_that_is_not_finite_is_told_by_the_rank_that_has_the_row(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:

@@ -37,8 +37,7 @@ def free_endpoint() -> tuple[str, str]:
     return str(host), str(port)
 
 
-@pytest.mark.acceptance
-@pytest.mark.parametrize("rendezvous", ["c10d", "static"])
+@pytest.mark.parametrize("rendezvous", ["c10d", pytest.param("static", marks=pytest.mark.acceptance)])
 def test_two_nodes_of_one_process_end_with_the_weights_of_one_node_of_two(
     make_spec: Callable[..., TrainSpec], tmp_path: Path, rendezvous: str
 ) -> None:

@@ -73,7 +73,6 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.acceptance
 def test_two_processes_learn_and_what_they_saved_serves(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(num_rows=6000, num_processes=2, epochs=20)
 
@@ -100,6 +99,9 @@ def test_two_processes_learn_and_what_they_saved_serves(make_spec: MakeSpec, tmp
     }
 
 
+SEVERAL = [(2,), pytest.param((2, 4), marks=pytest.mark.acceptance)]  # numbers of processes
+
+
 def without_key_biases(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Attention's key biases move no output: their gradients are rounding, which Adam makes steps of."""
     name = "self_attn.in_proj_bias"
@@ -109,8 +111,10 @@ def without_key_biases(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     }
 
 
-@pytest.mark.acceptance
-def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("counts", SEVERAL, ids=str)
+def test_several_processes_take_the_steps_of_one(
+    make_spec: MakeSpec, tmp_path: Path, counts: tuple[int, ...]
+) -> None:
     variants: dict[str, dict[str, Any]] = {name: {"balancing": {"name": name}} for name in METHODS}
     model = json.loads(make_spec(**ROWWISE).model.model_dump_json())
     rowwise = {"training": model["training"]}
@@ -150,7 +154,7 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
         changes = {"model": model | parts, "vocabularies": vocabularies_of(make_spec(), model | parts)}
         specs[-1].write_text(make_spec(num_rows=1000, changes=changes).model_dump_json())
 
-    for count in (1, 2, 4):
+    for count in (1, *counts):
         (tmp_path / str(count)).mkdir()
         completed = torchrun(count, STEPS_ON_RANKS, tmp_path / str(count), *specs)
         assert completed.returncode == 0, completed.stderr
@@ -162,11 +166,11 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
     ]
     assert any(any(ranks) and not all(ranks) for ranks in labelled)  # a rank without a label
     for name in variants:
-        alone, two, four = (
+        alone, *others = (
             without_key_biases(load_file(tmp_path / str(count) / f"{name}.safetensors"))
-            for count in (1, 2, 4)
+            for count in (1, *counts)
         )
-        for several in (two, four):
+        for several in others:
             if name.endswith("_bf16"):
                 differences = [(several[weight] - alone[weight]).abs().mean() for weight in alone]
                 assert 0 < max(differences) < 1e-3, (name, differences)
@@ -174,8 +178,10 @@ def test_several_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: 
                 torch.testing.assert_close(several, alone, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.acceptance
-@pytest.mark.parametrize("embeddings", [{}, ROWWISE], ids=["adamw", "rowwise_adagrad"])
+@pytest.mark.parametrize(
+    "embeddings",
+    [pytest.param({}, id="adamw", marks=pytest.mark.acceptance), pytest.param(ROWWISE, id="rowwise_adagrad")],
+)
 def test_two_processes_twice_give_the_same_weights_bit_for_bit(
     make_spec: MakeSpec, tmp_path: Path, embeddings: dict[str, Any]
 ) -> None:
