@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 from tests.cpu_budget import WRITE, CpuBudget
-from tests.published_night import PublishedNight, publish_once
+from tests.published_night import PublishedNight, publish_once, write_scenario_once
 
 # For this process and all that it starts: as many test at once as there are cores, and none of them for long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,8 +29,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def published_night(tmp_path_factory: pytest.TempPathFactory) -> PublishedNight:
+def night_scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of the published night, for a night by other means."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # that of the run, which its workers have in common
-    return publish_once(folder / "published_night")
+    return write_scenario_once(folder / "published_night")
+
+
+@pytest.fixture(scope="session")
+def published_night(night_scenario: Path) -> PublishedNight:
+    return publish_once(night_scenario)

@@ -34,12 +34,18 @@ class CpuBudget:
         self.shared = 0.0  # since the test began, by fixtures of the whole session
         self.within_shared = False
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Workers take files in this order: a dear one at the end would keep one of them alone."""
+        if hasattr(self.config, "workerinput"):
+            budgets = read_budgets(BUDGETS)
+            items.sort(key=lambda item: -budgets.get(self.name_of(item), 0))
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         before, self.shared = cpu_seconds(), 0.0
         result = yield
         spent = max(0.0, cpu_seconds() - before - self.shared)
-        self.taken[f"{lane_of(item)} {file_of(self.config, item)}"] += spent
+        self.taken[self.name_of(item)] += spent
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -53,6 +59,10 @@ class CpuBudget:
             spent, self.within_shared = cpu_seconds() - before, False
             self.shared += spent
             self.taken[f"shared {fixturedef.argname}"] += spent
+
+    def name_of(self, item: pytest.Item) -> str:
+        lane = "acceptance" if item.get_closest_marker("acceptance") else "fast"
+        return f"{lane} {item.path.relative_to(self.config.rootpath).as_posix()}"
 
     @pytest.hookimpl(optionalhook=True)  # it is of xdist
     def pytest_testnodedown(self, node: Any) -> None:
@@ -94,14 +104,6 @@ def cpu_seconds() -> float:
         except psutil.Error:  # it has just ended
             continue
     return total
-
-
-def lane_of(item: pytest.Item) -> str:
-    return "acceptance" if item.get_closest_marker("acceptance") else "fast"
-
-
-def file_of(config: pytest.Config, item: pytest.Item) -> str:
-    return item.path.relative_to(config.rootpath).as_posix()
 
 
 def too_dear(taken: Mapping[str, float], budgets: Mapping[str, int]) -> list[str]:

@@ -7,11 +7,11 @@ beside it, for comparison with nights in homes of their own. `jobs/test_whole_ni
 import fcntl
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -31,28 +31,42 @@ class PublishedNight:
     content: Content
 
 
-def publish_once(folder: Path) -> PublishedNight:
-    """The night of DAY in `folder`; of several processes that ask at once, one builds it."""
+def write_scenario_once(folder: Path) -> Path:
+    """The YAML of the night; of processes that ask at once, one writes the log."""
+    scenario = folder / "small.yaml"
+    with _held(folder):
+        if not scenario.exists():
+            log = write_small_log(folder / "log")
+            write_scenario(
+                scenario, log,
+                recommend={"reasons": {"task": "purchase"}},
+                learn={"twins": {"sample_rate": 1.0, "every_days": 7}},  # on Sundays, and DAY is a Saturday
+            )  # fmt: skip
+    return scenario
+
+
+def publish_once(scenario: Path) -> PublishedNight:
+    """The night of DAY, in a folder beside its scenario; of processes that ask at once, one runs it."""
+    home, content = scenario.with_name("home"), scenario.with_name("content.json")
+    with _held(scenario.parent):
+        if not content.exists():
+            _publish(scenario, home)
+            content.write_text(json.dumps(read_published(home, [DAY])), encoding="utf-8")
+    return PublishedNight(scenario, home, json.loads(content.read_text(encoding="utf-8")))
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    content = folder / "content.json"
-    night = {"scenario": folder / "small.yaml", "home": folder / "home"}
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not content.exists():
-            _publish(**night)
-            content.write_text(json.dumps(read_published(night["home"], [DAY])), encoding="utf-8")
-    return PublishedNight(**night, content=json.loads(content.read_text(encoding="utf-8")))
+        yield
 
 
 def _publish(scenario: Path, home: Path) -> None:
     from jobs.cli import app
 
-    shutil.rmtree(home, ignore_errors=True)
-    changes: dict[str, dict[str, Any]] = {
-        "recommend": {"reasons": {"task": "purchase"}},
-        "learn": {"twins": {"sample_rate": 1.0, "every_days": 7}},  # due on Sundays, and DAY is a Saturday
-    }
-    write_scenario(scenario, write_small_log(home.with_name("log")), **changes)
+    shutil.rmtree(home, ignore_errors=True)  # where another process has failed
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTSHELF_HOME", str(home))
         result = CliRunner().invoke(app, ["run", "--scenario", str(scenario), "--date", str(DAY)])

@@ -11,13 +11,13 @@ MakeEvent = Callable[[random.Random], Event]
 
 
 def drawn_logs(make_event: MakeEvent) -> st.SearchStrategy[list[list[Event]]]:
-    """Some 20 logs; each choice in them is Hypothesis' own, and what a failure does not need goes.
+    """Some 40 logs; each choice in them is Hypothesis' own, and what a failure does not need goes.
 
     Lists within a list: by itself a list has some five elements, and with more at least it shrinks badly.
     """
     events = st.randoms(use_true_random=False).map(make_event)
-    logs = st.lists(st.lists(events, min_size=1, max_size=6), min_size=1, max_size=10)
-    return st.lists(logs, min_size=1, max_size=6).map(lambda parts: [log for part in parts for log in part])
+    logs = st.lists(st.lists(events, min_size=1, max_size=6), min_size=1, max_size=20)
+    return st.lists(logs, min_size=3, max_size=12).map(lambda parts: [log for part in parts for log in part])
 
 
 def seeded_logs(make_event: MakeEvent, count: int) -> list[list[Event]]:

@@ -46,7 +46,7 @@ def test_a_tiny_log_becomes_shelves(
 ) -> None:
     path, day = prepare(spark, tmp_path)
     scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
-    scenario["learn"]["promotion"]["min_gain_over_constant"] = -1.0  # so little data may teach nothing
+    scenario["learn"]["promotion"]["min_gain_over_constant"] = 0.0
     scenario["model"]["training"] |= {"num_processes": 1, "global_batch_size": 256, "warmup_steps": 5}
     path.write_text(yaml.safe_dump(scenario, sort_keys=False), encoding="utf-8")
 

@@ -112,7 +112,7 @@ SCOPES = pytest.mark.parametrize("within", [None, "request", "session"])
 
 
 @SCOPES
-@settings(max_examples=4)  # some 60 logs
+@settings(max_examples=3)
 @given(logs=drawn_logs(random_event).map(of_own), window_days=st.integers(1, 2))
 def test_each_event_belongs_to_its_last_touch(
     spark: SparkSession, within: str | None, logs: list[list[Event]], window_days: int

@@ -102,7 +102,7 @@ def rows_by_key(features: pa.Table, entity: Entity, key: tuple[str, ...]) -> dic
     }
 
 
-@settings(max_examples=4)  # some 60 logs
+@settings(max_examples=3)
 @given(logs=drawn_logs(), as_of=st.integers(5, NUM_DAYS + 1))
 def test_every_measure_equals_what_the_events_say(
     spark: SparkSession, logs: list[list[Event]], as_of: int

@@ -98,7 +98,7 @@ KINDS = pytest.mark.parametrize(
 
 
 @KINDS
-@settings(max_examples=4)  # some 60 logs
+@settings(max_examples=2)
 @given(logs=drawn_logs())
 def test_nights_from_states_equal_nights_from_all_tiles(
     spark: SparkSession, declared: tuple[DeclaredFeature, ...], logs: list[list[Event]]

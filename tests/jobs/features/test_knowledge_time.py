@@ -48,7 +48,7 @@ def _delay(event: Event) -> timedelta:
     return delay
 
 
-@settings(max_examples=4)  # some 60 logs
+@settings(max_examples=3)
 @given(logs=drawn_logs(), night=st.integers(3, 7))
 def test_features_are_made_from_what_had_been_learned_by_the_night(
     spark: SparkSession, logs: list[list[Event]], night: int

@@ -107,16 +107,20 @@ def test_isotonic_has_the_pooled_blocks_of_scikit_learn_as_its_knots() -> None:
     assert metrics.calibration(labels, mapped, weights) == pytest.approx(1.0, abs=1e-5)
 
 
-@settings(deadline=None)
+HUNDREDTHS = st.integers(1, 99)
+
+
 @given(
-    labels=st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=40),
-    seed=st.integers(0, 1000),
+    rows=st.lists(st.tuples(st.sampled_from([0.0, 1.0]), HUNDREDTHS), min_size=1, max_size=40),
+    event=HUNDREDTHS,
+    none=HUNDREDTHS,
     line=st.sampled_from(["logit", "log"]),
 )
-def test_no_map_ties_or_turns_two_rows(labels: list[float], seed: int, line: Any) -> None:
-    rng = np.random.default_rng(seed)
-    values = np.array([1.0, *labels, 0.0])  # at least one event and one row without
-    predictions = np.round(rng.uniform(0.01, 0.99, len(values)), 2)
+def test_no_map_ties_or_turns_two_rows(
+    rows: list[tuple[float, int]], event: int, none: int, line: Any
+) -> None:
+    labels, hundredths = zip((1.0, event), *rows, (0.0, none), strict=True)
+    values, predictions = np.array(labels), np.array(hundredths) / 100
 
     fitted = fit_isotonic(values, predictions, np.ones(len(values)), line)
 
