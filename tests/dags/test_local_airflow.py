@@ -22,6 +22,7 @@ from tests.published_night import DAY, PublishedNight, read_published
 REPOSITORY = Path(__file__).resolve().parents[2]
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
 NIGHTSHELF = str(Path(sys.executable).parent / "nightshelf")
+MACHINE = ("PATH", "JAVA_HOME", "JDK_JAVA_OPTIONS")
 DAYS = [date(2017, 5, 19), date(2017, 5, 20)]
 
 
@@ -179,7 +180,7 @@ def test_a_night_by_the_dag_and_once_more_by_the_scheduler_has_the_content_of_on
 
     run_dags_test(home, scenario)
     by_the_dag = read_published(home, [DAY])
-    keep_from_scheduling(home)
+    write_calm_settings(home)
     with local_airflow() as starter:
         unpause_nightly(home)
         create_backfill(starter, home, scenario, [DAY])
@@ -195,7 +196,7 @@ def test_a_night_by_the_dag_and_once_more_by_the_scheduler_has_the_content_of_on
 
 def run_dags_test(home: Path, scenario: str) -> None:
     """`airflow dags test` of the night of DAY, which needs only AIRFLOW_HOME and the folder of the DAGs."""
-    machine = {name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ}
+    machine = {name: os.environ[name] for name in MACHINE if name in os.environ}
     environment = {
         **machine,
         "AIRFLOW_HOME": str(home / "bare_airflow"),
@@ -208,7 +209,13 @@ def run_dags_test(home: Path, scenario: str) -> None:
     assert night.returncode == 0, night.stdout
 
 
-def keep_from_scheduling(home: Path) -> None:
-    """Else the scheduler would begin with the night of yesterday."""
+def write_calm_settings(home: Path) -> None:
+    """Airflow starts no night of yesterday by itself, and reads no DAG file twice."""
     (home / "airflow").mkdir(exist_ok=True)
-    (home / "airflow" / "airflow.cfg").write_text("[scheduler]\nuse_job_schedule = False\n")
+    sections = (
+        "[scheduler]",
+        "use_job_schedule = False",
+        "[dag_processor]",
+        "min_file_process_interval = 3600",
+    )
+    (home / "airflow" / "airflow.cfg").write_text("\n".join(sections))

@@ -53,6 +53,7 @@ def all_kept(count: int) -> dict[str, int]:
     return {"read": count, "kept": count, "duplicate": 0, "late_held": 0, "quarantined": 0}
 
 
+@pytest.mark.acceptance
 def test_taobao_has_nine_days_of_three_behaviours(judged: Judge) -> None:
     rows = judged(load("taobao"))
 
@@ -63,6 +64,7 @@ def test_taobao_has_nine_days_of_three_behaviours(judged: Judge) -> None:
     assert (len(days), days["2017-12-02"], days["2017-12-03"]) == (9, 39_912, 36_484)
 
 
+@pytest.mark.acceptance
 def test_movies_with_times_have_ratings_genres_and_demographics(spark: SparkSession, judged: Judge) -> None:
     logs = load("movies_100k")
     source = MappedSource(logs)
@@ -74,6 +76,7 @@ def test_movies_with_times_have_ratings_genres_and_demographics(spark: SparkSess
     assert source.read_users(spark).where("size(attributes) = 4").count() == 943
 
 
+@pytest.mark.acceptance
 def test_movies_without_times_have_one_day(spark: SparkSession, judged: Judge) -> None:
     logs = load("movies_1m")
     rows = judged(logs)
@@ -84,6 +87,7 @@ def test_movies_without_times_have_one_day(spark: SparkSession, judged: Judge) -
     assert (folds, MappedSource(logs).read_items(spark).count()) == (5, 3883)
 
 
+@pytest.mark.acceptance
 def test_a_shop_with_prices_is_exact_to_the_cent(spark: SparkSession, judged: Judge) -> None:
     rows = judged(load("rees46"))
 
