@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from tests.small_log import write_scenario, write_small_log
 
-DAY = date(2017, 5, 13)
+DAY = date(2017, 4, 1)  # as early as two campaigns have closed
 PUBLISHED = ["recommendations", "coupon_recommendations", "item_complements", "user_profiles", "task_metrics"]
 
 Content = dict[str, list[str]]  # table -> its rows of some days, sorted, without the names of the runs

@@ -11,6 +11,8 @@ from jobs.cli import app
 from jobs.config import load_scenario
 from tests.published_night import DAY, PublishedNight
 
+SUNDAY = DAY + timedelta(days=1)  # when twins are due
+
 
 @pytest.fixture
 def scenario(published_night: PublishedNight, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -80,14 +82,14 @@ def test_the_same_night_twice_gives_equal_tables_and_the_next_night_adds_a_day(s
 
     again = nightshelf("run", "--scenario", scenario, "--date", str(DAY))
     after = content_digests(scenario)
-    next_night = nightshelf("run", "--scenario", scenario, "--date", str(DAY + timedelta(days=1)))
+    next_night = nightshelf("run", "--scenario", scenario, "--date", str(SUNDAY))
 
     assert (again.exit_code, next_night.exit_code) == (0, 0)
     assert {table for table in before if before[table] != after[table]} == set()
     days = nightshelf("query", "SELECT DISTINCT ds FROM recommendations ORDER BY 1", "--scenario", scenario)
-    assert days.stdout.split() == ["ds", "2017-05-13", "2017-05-14"]
-    report = (home_of(scenario) / "reports" / "small" / "2017-05-14.html").read_text(encoding="utf-8")
+    assert days.stdout.split() == ["ds", str(DAY), str(SUNDAY)]
+    report = (home_of(scenario) / "reports" / "small" / f"{SUNDAY}.html").read_text(encoding="utf-8")
     assert "The joint model against a single-task twin of each task" in report
     of_sunday = "SELECT ds, diagnostic, status FROM diagnostics WHERE diagnostic = 'twin_gains' ORDER BY ds"
     outcomes = nightshelf("query", of_sunday, "--scenario", scenario).stdout.split()[1:]
-    assert outcomes == ["2017-05-13,twin_gains,skipped", "2017-05-14,twin_gains,measured"]
+    assert outcomes == [f"{DAY},twin_gains,skipped", f"{SUNDAY},twin_gains,measured"]
