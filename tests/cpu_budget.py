@@ -8,7 +8,7 @@ for all files, Spark's JVM foremost, has a line of its own: which file pays for 
 import json
 import math
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,13 @@ NUM_SHOWN = 10
 BUDGETS = Path(__file__).with_name("cpu_seconds.json")
 WRITE = "--write-cpu-budget"
 
-Taken = Counter[str]  # CPU seconds of "lane file"
-
 
 class CpuBudget:
     """Measures in each worker; the process that started them, or the only one, adds up and judges."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.taken: Taken = Counter()
+        self.taken: defaultdict[str, float] = defaultdict(float)  # CPU seconds of "lane file"
         self.shared = 0.0  # since the test began, by fixtures of the whole session
         self.within_shared = False
 
@@ -66,7 +64,8 @@ class CpuBudget:
 
     @pytest.hookimpl(optionalhook=True)  # it is of xdist
     def pytest_testnodedown(self, node: Any) -> None:
-        self.taken.update(getattr(node, "workeroutput", {}).get("cpu_seconds", {}))
+        for name, seconds in getattr(node, "workeroutput", {}).get("cpu_seconds", {}).items():
+            self.taken[name] += seconds
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if hasattr(self.config, "workeroutput"):
@@ -79,7 +78,9 @@ class CpuBudget:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         budgets, minutes = read_budgets(BUDGETS), sum(self.taken.values()) / 60
         terminalreporter.section(f"CPU: {minutes:.1f} minutes; the dearest files, and their budgets")
-        for name, seconds in self.taken.most_common(NUM_SHOWN):
+        for seconds, name in sorted(zip(self.taken.values(), self.taken, strict=True), reverse=True)[
+            :NUM_SHOWN
+        ]:
             terminalreporter.line(f"{seconds:7.1f} s  {budgets.get(name, SMALL):4} s  {name}")
         for name in self.too_dear():
             terminalreporter.line(
