@@ -119,7 +119,7 @@ def test_a_night_that_has_read_before_a_newer_one_learned_more_undoes_nothing(
     assert Counter(loaded) == Counter(day for day in happened if BEFORE <= day <= DAY)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_features_of_an_older_night_are_made_of_tiles_that_know_what_a_newer_one_has_learned(
     spark: SparkSession, home: Path, scenario: str, late_log: list[dict[str, Any]]
 ) -> None:
@@ -155,7 +155,7 @@ def read_tables(run: Run) -> dict[str, pa.Table]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_two_nights_stage_by_stage_equal_one_night_of_all_that_was_learned(
     spark: SparkSession, tmp_path: Path, scenario: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

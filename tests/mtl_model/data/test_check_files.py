@@ -231,7 +231,6 @@ def test_labels_are_refused_if_and_only_if_the_head_does_not_know_one(
             check_files([path], [label_rule(task, 1)])
 
 
-@pytest.mark.slow
 def test_several_processes_stop_with_one_message(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(num_rows=400, num_processes=2)
     spoil(spec.train_files[1], "label_purchase", [7])

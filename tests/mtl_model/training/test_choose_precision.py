@@ -161,7 +161,6 @@ def test_a_training_goes_on_in_the_precision_that_it_began_with(
     assert same(weights(whole), weights(broken))
 
 
-@pytest.mark.slow
 def test_all_ranks_train_in_the_precision_of_the_first(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec_file = tmp_path / "spec.json"
     spec_file.write_text(make_spec(num_processes=2, precision="auto").model_dump_json())

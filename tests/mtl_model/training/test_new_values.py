@@ -165,7 +165,6 @@ def test_a_broken_off_final_pass_goes_on_and_ends_with_the_same_weights(
         assert same(load_file(whole.output_dir / name), load_file(broken.output_dir / name)), name
 
 
-@pytest.mark.slow
 def test_several_processes_give_them_the_rows_of_one(make: MakeSpec, tmp_path: Path) -> None:
     variants = {
         name: VARIANTS[name]["training"] if name == "rowwise" else {}
