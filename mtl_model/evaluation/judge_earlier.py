@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from mtl_model.config import ModelConfig, ModelDescription, TaskConfig
 from mtl_model.data.arrow_reader import read_shard
+from mtl_model.data.column_rules import GROUP_COLUMN, RATE_COLUMN
 from mtl_model.earlier_model import UnusableModelError, compare_tasks, read_earlier, refuse_other_kinds
-from mtl_model.evaluation.evaluate import GROUP_COLUMN, RATE_COLUMN, Judged, judge_tables, measure
+from mtl_model.evaluation.evaluate import Judged, judge_tables, measure
 from mtl_model.evaluation.task_metrics import TaskMetrics
 from mtl_model.predict import Predictor, load_predictor
 

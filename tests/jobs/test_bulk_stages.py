@@ -30,6 +30,7 @@ from tests.jobs.tiny_stages import (
     expect,
     mark,
     read_numbers,
+    telling_who_waits,
     tiny_run,
     work_for_ever,
 )
@@ -160,9 +161,8 @@ def test_a_stage_that_waits_names_the_holder_and_goes_on_when_that_is_killed(
     holder = SPAWN.Process(target=work_for_ever, args=(tiny, has_begun))
     holder.start()
     has_begun.wait()
-    logging.getLogger("jobs.locks").addFilter(lambda record: waits.set() or True)
 
-    with ThreadPoolExecutor() as threads:
+    with telling_who_waits(waits), ThreadPoolExecutor() as threads:
         waiting = threads.submit(run_stage, "tiles", add_one, tiny_run(tiny, 1, "the-waiter"))
         waits.wait()
         assert not waiting.done()

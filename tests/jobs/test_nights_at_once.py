@@ -28,6 +28,7 @@ from jobs.logs.tables import EVENTS
 from jobs.stage import RowCounts, Run, make_run, run_stage
 from jobs.stages import BULK_STAGES, STAGES, load_stage
 from tests.jobs.taobao_log import write_taobao_log, write_taobao_scenario
+from tests.jobs.tiny_stages import telling_who_waits
 
 BEFORE, DAY, NEXT = (date(2017, 11, day) for day in (26, 27, 28))
 MAPPING = {
@@ -48,7 +49,7 @@ def day_of(seconds: int) -> date:
 def late_log(tmp_path: Path) -> list[dict[str, Any]]:
     """The rows of a log; every third row of two days is learned at noon of NEXT."""
     file = write_taobao_log(tmp_path / "log") / "events.parquet"
-    rows = pq.read_table(file).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     noon = int(datetime(2017, 11, 28, 12, tzinfo=UTC).timestamp())
     for number, row in enumerate(rows):
         is_late = number % 3 == 0 and day_of(row["timestamp"]) in {BEFORE, DAY}
@@ -84,8 +85,7 @@ def ingest_at_once(older: Run, newer: Run) -> None:
     def ingest_slowly(run: Run, _: Lake) -> RowCounts:
         return ingest_logs(run, lake)
 
-    logging.getLogger("jobs.locks").addFilter(lambda record: newer_had_its_chance.set() or True)
-    with ThreadPoolExecutor(2) as threads:
+    with telling_who_waits(newer_had_its_chance), ThreadPoolExecutor(2) as threads:
         slow = threads.submit(run_stage, "ingest", ingest_slowly, older)
         lake.has_read.wait()
         quick = threads.submit(run_stage, "ingest", ingest_logs, newer)

@@ -3,12 +3,15 @@
 They plan, mark late days, commit and remember what is built as the real ones do, on the real lake.
 """
 
+import logging
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
+from threading import Event as ThreadEvent
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -150,6 +153,20 @@ def add_ones(home: Path, count: int, start: Barrier) -> None:
     start.wait()
     for _ in range(count):
         run_stage("ingest", add_one, run)
+
+
+@contextmanager
+def telling_who_waits(waits: ThreadEvent) -> Iterator[None]:
+    """Sets the event once somebody logs that a lock is held by another."""
+
+    def notice(record: logging.LogRecord) -> bool:
+        waits.set()
+        return True
+
+    locks = logging.getLogger("jobs.locks")
+    locks.addFilter(notice)
+    yield
+    locks.removeFilter(notice)
 
 
 def work_for_ever(home: Path, has_begun: Event) -> None:
