@@ -58,8 +58,11 @@ class BuiltDays:
         return self.days if self.made_by == now else []
 
     def changes(self, now: Settings) -> list[str]:
-        """The keys that have changed since the days were built, versions aside; none if there are no days."""
+        """The keys that have changed since the days were built, versions aside; none if there are no days.
+
+        Columns follow from settings: they are named where no setting tells why they are others.
+        """
         if not self.days or _OF_EARLIER_PROJECT in self.made_by:
             return [_OF_EARLIER_PROJECT] if self.days else []
         differ = {key for key in {*now, *self.made_by} if now.get(key) != self.made_by.get(key)}
-        return sorted(differ - {_VERSION})
+        return sorted(differ - {_VERSION, _COLUMNS}) or sorted(differ - {_VERSION})

@@ -73,7 +73,7 @@ def test_plan_touches_nothing(home: Path, small_scenario: Path) -> None:
     result = nightshelf("plan", "--scenario", str(small_scenario), "--date", str(DAY))
 
     assert result.exit_code == 0
-    assert "0 of 121 days there" in result.stdout
+    assert "121 days, 0 of 121 there: events" in result.stdout
     assert not home.exists()
 
 
