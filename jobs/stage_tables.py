@@ -79,9 +79,9 @@ _USER_FILES = whole("features.user_files_per_day")
 _WINDOWS, _HALF_LIVES = whole("features.windows_days"), whole("features.half_lives_days")
 _QUOTAS = whole(*[f"candidates.{name}" for name in CandidatesConfig.model_fields])
 _WINDOW, _RATE = whole("examples.label_window_days"), whole("examples.negative_sampling_rate")
-_DECLARED = "features.declared, .co_purchases, examples.labels or .interest"
+_DECLARED = "features.declared|co_purchases or examples.labels|interest"
 _EVENT_TYPES = Setting(_DECLARED, declared_types)
-_ANCHORED = Setting("examples.anchor or .label_window_days", lambda of: of.examples.anchor_every_days)
+_ANCHORED = Setting("examples.anchor|label_window_days", lambda of: of.examples.anchor_every_days)
 _KIND = Setting("examples.anchor", lambda of: of.examples.has_anchor_events)
 _COLUMNS = (
     Setting("model.fields", lambda of: of.model.columns),
@@ -119,7 +119,7 @@ def made_tiles(scenario: ScenarioConfig) -> Iterator[Made]:
     yield Made(USER_DAYS, LOG_DAYS, first_purchases)
     yield Made(ITEM_DAYS, LOG_DAYS, first_purchases)
     if declared_types(scenario):
-        files = "features.user_files_per_day, examples.anchor or .label_window_days"
+        files = "features.user_files_per_day or examples.anchor|label_window_days"
         settings = (
             _EVENT_TYPES,
             Setting(_DECLARED, value_columns),
@@ -134,29 +134,22 @@ def made_tiles(scenario: ScenarioConfig) -> Iterator[Made]:
 
 def made_features(scenario: ScenarioConfig) -> Iterator[Made]:
     config, items = scenario.features, Read("items", 0, None)
-    of_users, of_items = (
-        (Read("user_days", 1, None), Read("campaign_members")),
-        (Read("item_days", 1, None), items),
-    )
-    of_pairs, anchored = (
-        (Read("user_item_days", 1, None), items),
-        (_ANCHORED, *_USER_FILES, *_WINDOWS, *_HALF_LIVES),
-    )
-    large = whole("candidates.max_line_quantity")
+    of_users = (Read("user_days", 1, None), Read("campaign_members"))
+    of_items, of_pairs = (Read("item_days", 1, None), items), (Read("user_item_days", 1, None), items)
+    anchored = (_ANCHORED, *_USER_FILES, *_WINDOWS, *_HALF_LIVES)
+    large, top = whole("candidates.max_line_quantity"), whole("candidates.bought_before")
     yield Made(user_features(config), USER_AS_OF_DAYS, of_users, anchored)
     yield Made(item_features(config), AS_OF_DAYS, of_items, (*_WINDOWS, *large))
     yield Made(category_features(config), AS_OF_DAYS, of_items, _WINDOWS)
-    yield Made(
-        user_item_features(config), AS_OF_DAYS, of_pairs, (*anchored, *whole("candidates.bought_before"))
-    )
+    yield Made(user_item_features(config), AS_OF_DAYS, of_pairs, (*anchored, *top))
     yield Made(user_category_features(config), AS_OF_DAYS, of_pairs, anchored)
     for plan in (*state_plans(scenario, of_users=True), *state_plans(scenario, of_users=False)):
         reads, declared = (Read(plan.tiles.name, 1, None), items), _declared_of(plan.entity)
         yield Made(plan.state, TONIGHT, reads, (declared,))
         of_anchors = (_ANCHORED, *_USER_FILES) if "user_id" in plan.features.key else ()
-        top = whole("candidates.acted_on") if plan.entity == "user_item" else ()
+        newest = whole("candidates.acted_on") if plan.entity == "user_item" else ()
         of_state = (*reads, Read(plan.state.name))
-        yield Made(plan.features, AS_OF_DAYS, of_state, (declared, *of_anchors, *top))
+        yield Made(plan.features, AS_OF_DAYS, of_state, (declared, *of_anchors, *newest))
     if config.co_purchases:
         settings = whole("features.co_purchases")
         yield Made(CO_PURCHASE_FEATURES, AS_OF_DAYS, (Read("event_days", 1, None),), settings)
@@ -190,20 +183,14 @@ def made_candidates(scenario: ScenarioConfig) -> tuple[Made, ...]:
 
 
 def made_examples(scenario: ScenarioConfig) -> Iterator[Made]:
-    names = [
-        "user_item_features",
-        "user_category_features",
-        "item_features",
-        "user_features",
-        "category_features",
-    ]
-    if scenario.features.co_purchases:
-        names.append("co_purchase_features")
-    reads = [Read("candidates"), *map(Read, names), *_declared_features(scenario, get_args(Entity))]
+    names = ["candidates", "user_item_features", "user_category_features", "item_features"]
+    names += ["user_features", "category_features"]
+    names += [CO_PURCHASE_FEATURES.name] if scenario.features.co_purchases else []
+    reads = [*map(Read, names), *_declared_features(scenario, get_args(Entity))]
     reads += [*_of_label_window(scenario), Read("items", 0, None), Read("promotions", 0, None)]
     if scenario.examples.has_anchor_events:
         events = (Read("events", -scenario.examples.closes_after_days),)
-        of_labels = "examples.labels or .interest"
+        of_labels = "examples.labels|interest"
         types = Setting(of_labels, lambda of: sorted(of.examples.label_events))
         settings = (*whole("examples.anchor", "examples.attributed_within"), *_WINDOW, *_USER_FILES, types)
         yield Made(attributed_events(scenario), ANCHOR_DAYS, events, settings)
