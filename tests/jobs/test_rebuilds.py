@@ -79,7 +79,7 @@ def test_a_stage_reads_what_the_registry_says(scenario: Path, stage: str) -> Non
     for table in made:
         snapshot = loaded.current_snapshot() if (loaded := lake.find(table)) else None
         if snapshot and snapshot.summary:
-            found |= {*json.loads(snapshot.summary["nightshelf.inputs"])}
+            found |= {*json.loads(snapshot.summary["nightshelf.inputs"] or "{}")}
 
     assert found - {table.name for table in made} - {RUN_STAGES.name} == reads
 

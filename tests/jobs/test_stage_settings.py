@@ -125,7 +125,8 @@ def scenario_of(name: str) -> ScenarioConfig:
 
 def with_one_field(scenario: ScenarioConfig) -> ScenarioConfig:
     """A model that reads no feature, so that any may go."""
-    return changed(scenario, ("model", "fields"), (IdField(kind="id", name="brand"),))
+    fields = (IdField(kind="id", name="brand"),)
+    return scenario.model_copy(update={"model": scenario.model.model_copy(update={"fields": fields})})
 
 
 def digests(scenario: ScenarioConfig) -> dict[str, Settings]:
