@@ -64,7 +64,6 @@ EXPECTED: Mapping[str, frozenset[str]] = {
     "candidates.acted_on": CANDIDATES | features_of("user_item"),
     "candidates.max_line_quantity": CANDIDATES | {"item_features"},
     "examples.training_weeks": NOTHING,
-    "examples.vocabulary_days": NOTHING,
     "examples.folds": frozenset({"examples"}),
     "examples.negative_sampling_rate": CANDIDATES,
     "examples.drawn": CANDIDATES,
