@@ -3,157 +3,31 @@
 `source` chooses what reads it. A `mapped` log needs no code: docs/sources.md teaches the mapping by example.
 """
 
-import string
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_args
-from zoneinfo import ZoneInfo
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
+from jobs.logs.columns_config import EVENT_TYPES as EVENT_TYPES
+from jobs.logs.columns_config import (
+    TYPES_WITHOUT_ITEM,
+    AnyColumn,
+    EventTypeColumn,
+    IdColumn,
+    Mapped,
+    MoneyColumn,
+    NumberColumn,
+    PathColumn,
+    TextColumn,
+    TimeColumn,
+    TimeZone,
+    WholeColumn,
+)
+from jobs.logs.columns_config import EventType as EventType
+from jobs.logs.files_config import Files
 from mtl_model.config import StrictModel
-
-EventType = Literal[
-    "impression", "click", "favorite", "cart", "purchase", "rating", "coupon_redeem", "email_sent"
-]
-EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
-TYPES_WITHOUT_ITEM = frozenset({"coupon_redeem", "email_sent"})
-
-Value = TypeVar("Value")
-
-
-def _check_time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError("not a time zone: use a name such as UTC or Asia/Shanghai") from error
-    return name
-
-
-def _check_pattern(path: str) -> str:
-    """A path below the log's folder, in which {date} or {date:%Y/%m/%d} stands for the landing day."""
-    for _, name, layout, _ in string.Formatter().parse(path):
-        directives = [(layout or "")[index + 1] for index, char in enumerate(layout or "") if char == "%"]
-        if name not in {None, "date"} or (layout and sorted(directives) != ["Y", "d", "m"]):
-            raise ValueError("only {date}, or {date:...} with %Y, %m and %d, may stand in a path")
-    if path.startswith("/"):
-        raise ValueError("the path of files is taken below logs.path: it must not start with /")
-    return path
-
-
-TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
-FilePattern = Annotated[str, Field(min_length=1), AfterValidator(_check_pattern)]
-
-
-class ParquetFiles(StrictModel):
-    format: Literal["parquet"]
-    path: FilePattern
-
-
-class CsvFiles(StrictModel):
-    """Text with a delimiter; `columns` names the columns of files that have no header line."""
-
-    format: Literal["csv"]
-    path: FilePattern
-    delimiter: Annotated[str, Field(min_length=1)] = ","
-    columns: tuple[str, ...] | None = None
-
-
-class JsonLinesFiles(StrictModel):
-    format: Literal["jsonl"]
-    path: FilePattern
-
-
-Files = Annotated[ParquetFiles | CsvFiles | JsonLinesFiles, Field(discriminator="format")]
-
-
-class _OneOf(StrictModel):
-    """Exactly one of `choices` must be given; plain text in YAML is the name of a column."""
-
-    choices: ClassVar[tuple[str, str]] = ("column", "value")
-
-    @model_validator(mode="before")
-    @classmethod
-    def accept_a_name(cls, given: Any) -> Any:
-        return {"column": given} if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def check_choice(self) -> Self:
-        if sum(getattr(self, choice) is not None for choice in self.choices) != 1:
-            raise ValueError(f"give either {self.choices[0]} or {self.choices[1]}")
-        return self
-
-
-class Mapped(_OneOf, Generic[Value]):
-    """A column of the source, or one value that every row has."""
-
-    column: str | None = None
-    value: Value | None = None
-
-
-class IdColumn(Mapped[str]):
-    """Text or integers, kept as text: 007 stays 007."""
-
-
-class TextColumn(Mapped[str]):
-    """Anything that can be written as text."""
-
-
-class WholeColumn(Mapped[int]):
-    """Whole numbers."""
-
-
-class NumberColumn(Mapped[float]):
-    """Finite numbers."""
-
-
-class MoneyColumn(Mapped[int]):
-    """Money: minor units (cents), or with `decimals: 2` major units that have two decimals."""
-
-    decimals: Annotated[int, Field(ge=0, le=6)] = 0
-
-
-class TimeColumn(_OneOf):
-    """A moment: a count of `unit` since 1970 in UTC, else a date, a timestamp or ISO text.
-
-    What has no time zone of its own is in `time_zone`, else in that of the log. `day` is for logs without
-    times: every row has the first instant of that day.
-    """
-
-    choices = ("column", "day")
-
-    column: str | None = None
-    day: date | None = None
-    unit: Literal["seconds", "milliseconds", "microseconds"] | None = None
-    time_zone: TimeZone | None = None
-
-
-class EventTypeColumn(Mapped[EventType]):
-    """`values` translates the source's names of event types; without it they are those of the contract."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)  # YAML reads the codes of a source as numbers
-
-    values: dict[str, EventType] | None = None
-
-    @property
-    def translation(self) -> dict[str, EventType]:
-        return self.values or {name: name for name in EVENT_TYPES}
-
-    @property
-    def possible(self) -> frozenset[str]:
-        return frozenset({self.value} if self.value else self.translation.values())
-
-
-class PathColumn(_OneOf):
-    """Categories from the widest to the narrowest: a list, or text with a separator between them."""
-
-    column: str | None = None
-    value: tuple[str, ...] | None = None
-    separator: Annotated[str, Field(min_length=1)] | None = None
-
-
-AnyColumn = Mapped[Any] | TimeColumn | PathColumn
 
 
 class Mapping(StrictModel):
@@ -169,6 +43,10 @@ class Mapping(StrictModel):
                 yield name, mapped
             elif isinstance(mapped, dict):
                 yield from ((f"{name}.{key}", entry) for key, entry in mapped.items())
+
+    def source_columns(self) -> list[str]:
+        """The columns of the files that something is mapped from."""
+        return list(dict.fromkeys(mapped.column for _, mapped in self.columns() if mapped.column))
 
 
 class EventsMapping(Mapping):

@@ -6,7 +6,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as spark_types
 
-from jobs.logs.config import (
+from jobs.logs.columns_config import (
     AnyColumn,
     EventType,
     EventTypeColumn,

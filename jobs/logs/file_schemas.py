@@ -6,38 +6,50 @@ double) is read as it is. Anything else would turn into nulls or into other valu
 
 import csv
 import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as spark_types
 
-from jobs.logs.config import (
+from jobs.logs.columns_config import (
     AnyColumn,
-    CsvFiles,
     EventTypeColumn,
     IdColumn,
-    JsonLinesFiles,
-    Mapping,
     PathColumn,
     TextColumn,
     TimeColumn,
 )
-from jobs.logs.log_files import LogFile, spark_paths
+from jobs.logs.config import Mapping
+from jobs.logs.files_config import CsvFiles, Files, JsonLinesFiles, ParquetFiles
+from jobs.logs.log_files import LogFile
+from jobs.logs.read_files import (
+    CORRUPT,
+    json_schema,
+    parse_csv,
+    parse_json,
+    prune,
+    read_parquet,
+    read_text,
+    text_form,
+)
+from jobs.logs.text_files import check_content, read_header
 
 logger = logging.getLogger(__name__)
 
 NOTHING = "null"  # the kind of a Parquet column that pandas found no value for
-CORRUPT = "_corrupt_record"  # a line that does not fit its file's columns, or is no JSON
 
 _NUMBERS = ("integer", "floating", "decimal", "text")
 _TIMES = ("text", "date", "timestamp", "timestamp with time zone")
 _MAX_PROBLEMS = 20
+_LINE_BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 Kinds = dict[str, str]  # column (also a nested one, user.id) -> kind of type
 
@@ -48,30 +60,32 @@ class FileGroup:
 
     files: tuple[LogFile, ...]
     kinds: Kinds
+    names: tuple[str, ...] = ()  # of CSV: the columns in their order
     json_schema: spark_types.StructType | None = None
 
 
-def group_files(spark: SparkSession, files: Sequence[LogFile], mapping: Mapping) -> list[FileGroup]:
+def group_files(
+    spark: SparkSession, files: Sequence[LogFile], form: Files, wanted: Sequence[str]
+) -> list[FileGroup]:
     """Reads the files' schemas: footers of Parquet, header lines of CSV, all keys of JSON lines.
 
     Raises:
-        ValueError: if a file is no whole Parquet file, or a CSV file without a header line.
+        ValueError: if a file is not what its format says, as a CSV file without a header line.
     """
     if not files:
         return []
-    form = mapping.files
-    if isinstance(form, JsonLinesFiles):
-        schema = spark.read.option("primitivesAsString", True).json(spark_paths(files)).schema
-        return [FileGroup(tuple(files), _json_kinds(schema), schema)] if len(schema) else []
-    wanted = [mapped.column for _, mapped in mapping.columns() if mapped.column]
     with ThreadPoolExecutor(16) as pool:
+        if isinstance(form, JsonLinesFiles):
+            list(pool.map(lambda file: check_content(file.uri, form.encoding), files))
+            schema = json_schema(read_text(spark, files, text_form(form)))
+            return [FileGroup(tuple(files), _json_kinds(schema), json_schema=schema)] if len(schema) else []
         if isinstance(form, CsvFiles):
-            schemas = list(pool.map(lambda file: _csv_kinds(file, form), files))
-            keys = [tuple(kinds) for kinds in schemas]
+            names = list(pool.map(lambda file: _csv_names(file, form), files))
+            schemas, keys = [dict.fromkeys(of_file, "text") for of_file in names], names
         else:
             types = list(pool.map(_parquet_types, files))
             schemas = [{name: kind_of(type_) for name, type_ in of_file.items()} for of_file in types]
-            keys = [tuple(str(of_file.get(name)) for name in wanted) for of_file in types]
+            keys = [(*(str(of_file.get(name)) for name in wanted), *_twins(of_file)) for of_file in types]
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, key in enumerate(keys):
         groups.setdefault(key, []).append(index)
@@ -79,9 +93,20 @@ def group_files(spark: SparkSession, files: Sequence[LogFile], mapping: Mapping)
         FileGroup(
             tuple(files[index] for index in indices),
             {name: kind for index in reversed(indices) for name, kind in schemas[index].items()},
+            names=key,
         )
-        for indices in groups.values()
+        for key, indices in groups.items()
     ]
+
+
+def read_group(spark: SparkSession, group: FileGroup, form: Files, wanted: Sequence[str]) -> DataFrame:
+    """The rows of a group with their `wanted` columns, and the name and landing day of each row's file."""
+    if isinstance(form, ParquetFiles):
+        return read_parquet(spark, group.files, wanted, bool(_twins(group.kinds)))
+    records = read_text(spark, group.files, text_form(form))
+    if isinstance(form, CsvFiles):
+        return parse_csv(records, group.names, form.delimiter, wanted)
+    return parse_json(records, prune(group.json_schema or spark_types.StructType(), wanted))
 
 
 def check_columns(
@@ -102,14 +127,26 @@ def check_columns(
         kinds = {**{name: kind for name, kind in group.kinds.items() if kind != NOTHING}, **kinds}
     if problems:
         raise ValueError("\n".join(problems[:_MAX_PROBLEMS]))
-    new = sorted(set(kinds) - set(known) - {CORRUPT})
+    new = sorted(set(kinds) - set(known))
     if known and new:
         logger.info("%s: new columns %s are ignored: no mapping names them", source, ", ".join(new))
     return kinds
 
 
+def _twins(names: Iterable[str]) -> list[str]:
+    """Names of columns that differ by case alone from that of another."""
+    spellings = Counter(name.lower() for name in names)
+    return sorted(name for name in names if spellings[name.lower()] > 1)
+
+
 def _problem(name: str, mapped: AnyColumn, kinds: Kinds, known: Kinds) -> str | None:
     column = str(mapped.column)
+    twins = [twin for twin in _twins(kinds) if f"{column}.".lower().startswith(f"{twin}.".lower())]
+    if twins:
+        return (
+            f"columns {', '.join(twins)} differ by case alone, and {name} is mapped from {column}: "
+            "have one of them renamed"
+        )
     if column not in kinds:
         return (
             f"column {column}, which {name} is mapped from, is missing; found {', '.join(sorted(kinds))}: "
@@ -184,32 +221,26 @@ def _flatten(fields: Sequence[tuple[str, pa.DataType]]) -> dict[str, pa.DataType
     return found
 
 
-def _csv_kinds(file: LogFile, form: CsvFiles) -> Kinds:
-    names = list(form.columns or _read_header(file, form.delimiter))
+def _csv_names(file: LogFile, form: CsvFiles) -> tuple[str, ...]:
+    """The columns of a CSV file, whose content is checked too."""
+    check_content(file.uri, form.encoding)
+    if form.columns:
+        return form.columns
+    line, delimiter = read_header(file.uri, text_form(form)), form.delimiter
+    names = next(csv.reader([line], delimiter=delimiter)) if len(delimiter) == 1 else line.split(delimiter)
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{file.uri}: columns {repeated} occur twice in the header line: rename them")
-    return dict.fromkeys(names, "text")
-
-
-def _read_header(file: LogFile, delimiter: str) -> list[str]:
-    filesystem, path = fs.FileSystem.from_uri(file.uri)
-    try:
-        with filesystem.open_input_stream(path, compression="detect") as text:
-            line = text.read(1 << 16).decode("utf-8-sig", errors="replace").splitlines()[:1]
-    except OSError as error:
-        raise ValueError(f"{file.uri}: cannot be read ({error}): have it delivered again") from error
-    if not line:
-        raise ValueError(
-            f"{file.uri}: an empty file, without a header line: have it delivered again, "
-            "or name its columns under files.columns"
-        )
-    return next(csv.reader(line, delimiter=delimiter)) if len(delimiter) == 1 else line[0].split(delimiter)
+    if torn := [name for name in names if _LINE_BREAK.search(name)]:
+        raise ValueError(f"{file.uri}: columns {torn} of the header line have a line break: rename them")
+    return tuple(names)
 
 
 def _json_kinds(schema: spark_types.StructType, prefix: str = "") -> Kinds:
     """All keys that occur in the files; values are read as text, exactly as they are written."""
     kinds: Kinds = {}
     for field in schema:
+        if field.name == CORRUPT:
+            continue
         is_list = isinstance(field.dataType, spark_types.ArrayType)
         kinds[prefix + field.name] = "list" if is_list else "text"
         if isinstance(field.dataType, spark_types.StructType):

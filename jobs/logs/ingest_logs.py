@@ -178,6 +178,8 @@ def naming_unreadable_files() -> Iterator[None]:
     try:
         yield
     except (Py4JError, PySparkException) as error:
+        if told := re.search(r"ValueError: (.+: cannot be read to its end, .+)", str(error)):
+            raise ValueError(told[1]) from error
         torn = re.search(r"Encountered error while reading file (.+?)\.\s+SQLSTATE", str(error))
         if torn is None:
             raise

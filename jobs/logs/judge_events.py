@@ -10,7 +10,8 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.logs.config import EVENT_TYPES, TYPES_WITHOUT_ITEM, CompleteJourneyLogs, MappedLogs
+from jobs.logs.columns_config import EVENT_TYPES, TYPES_WITHOUT_ITEM
+from jobs.logs.config import CompleteJourneyLogs, MappedLogs
 from jobs.logs.conversions import to_local
 from jobs.logs.tables import EVENTS
 

@@ -6,21 +6,20 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.lake.columns import Table
-from jobs.logs.config import (
+from jobs.logs.columns_config import (
     AnyColumn,
-    EventsMapping,
     EventTypeColumn,
-    Mapping,
     MoneyColumn,
     NumberColumn,
     PathColumn,
     TimeColumn,
     WholeColumn,
 )
+from jobs.logs.config import EventsMapping, Mapping
 from jobs.logs.conversions import convert, present, to_utc
-from jobs.logs.file_schemas import CORRUPT, NOTHING, Kinds
+from jobs.logs.file_schemas import NOTHING, Kinds
 from jobs.logs.judge_events import raw_event_columns
-from jobs.logs.read_files import FILE, LANDING_DAY
+from jobs.logs.read_files import FILE, LANDING_DAY, LINE, LINE_FAULT
 
 _NULL = "\0"  # stands for null in the hash of a row: Spark's hash would skip nulls
 
@@ -75,12 +74,12 @@ def map_catalogue(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: st
 def convert_columns(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: str) -> DataFrame:
     """The mapped columns by their names in the contract, and `_fault`, `_row` (as JSON), `_hash`."""
     columns = dict(mapping.columns())
-    names = list(dict.fromkeys(mapped.column for mapped in columns.values() if mapped.column))
+    names = mapping.source_columns()
     aliases = {name: f"_raw_{index}" for index, name in enumerate(names)}
-    corrupt = [name for name in (CORRUPT,) if name in rows.columns]  # files of text have it
+    of_line = [name for name in (LINE, LINE_FAULT) if name in rows.columns]  # files of text have them
     raw = rows.select(
         *[_source_column(rows, name, kinds[name]).alias(alias) for name, alias in aliases.items()],
-        *(*corrupt, FILE, LANDING_DAY),
+        *(*of_line, FILE, LANDING_DAY),
     )
 
     def source(mapped: AnyColumn) -> Column:
@@ -97,7 +96,7 @@ def convert_columns(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: 
     converted = raw.withColumns(
         {name: value(mapped) for name, mapped in plain.items()} | _maps(columns, value)
     )
-    faults = [F.when(F.col(name).isNotNull(), "the line does not fit the file's columns") for name in corrupt]
+    faults = [F.col(name) for name in of_line[1:]]
     faults += [
         F.when(source(mapped).isNotNull() & F.col(name).isNull(), f"{name} {_FAULTS[type(mapped)]}")
         for name, mapped in plain.items()
@@ -107,7 +106,7 @@ def convert_columns(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: 
     return converted.withColumns(
         {
             "_fault": F.coalesce(*faults, F.lit(None).cast("string")),
-            "_row": F.to_json(F.struct(*shown, *corrupt)),
+            "_row": F.to_json(F.struct(*shown, *of_line[:1])),
             "_hash": _hash(mapping, [F.col(aliases[name]) for name in _identity(columns, names)]),
         }
     )

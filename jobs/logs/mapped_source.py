@@ -14,11 +14,10 @@ from pyspark.sql import functions as F
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange
 from jobs.logs.config import EventsMapping, ItemsMapping, MappedLogs, Mapping, UsersMapping
-from jobs.logs.file_schemas import Kinds, check_columns, group_files
+from jobs.logs.file_schemas import Kinds, check_columns, group_files, read_group
 from jobs.logs.judge_events import raw_event_columns
 from jobs.logs.log_files import LogFile, check_root, list_files, list_landing_files, root_of
 from jobs.logs.map_columns import map_catalogue, map_events
-from jobs.logs.read_files import read_group
 from jobs.logs.tables import CAMPAIGN_MEMBERS, ITEMS, PROMOTIONS, USERS
 
 logger = logging.getLogger(__name__)
@@ -111,10 +110,11 @@ class MappedSource:
     ) -> list[tuple[DataFrame, Kinds]]:
         """The files' rows with the name and landing day of their file, a frame for each schema."""
         source = mapping.files.path
-        groups = group_files(spark, files, mapping)
+        wanted = mapping.source_columns()
+        groups = group_files(spark, files, mapping.files, wanted)
         known = {**self.known.get(source, {}), **self.found.get(source, {})}
         self.found[source] = check_columns(groups, mapping, source, known)
-        return [(read_group(spark, group, mapping.files), group.kinds) for group in groups]
+        return [(read_group(spark, group, mapping.files, wanted), group.kinds) for group in groups]
 
     def _catalogue(self) -> list[ItemsMapping | UsersMapping]:
         return [mapping for mapping in (self.logs.items, self.logs.users) if mapping]

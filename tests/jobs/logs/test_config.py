@@ -64,9 +64,16 @@ def test_a_mapped_log_is_valid(problems: Callable[..., list[str]]) -> None:
         pytest.param(
             {"files": {"format": "csv", "path": "{date:%Y-%m}/x"}}, "with %Y, %m and %d", id="no day"
         ),
+        pytest.param(
+            {"files": {"format": "csv", "path": "x", "columns": ["a", "b", "a"]}}, "['a'] are named twice",
+            id="a column named twice",
+        ),
+        pytest.param(
+            {"files": {"format": "jsonl", "path": "x", "encoding": "utf8x"}}, "not an encoding", id="encoding"
+        ),
         pytest.param({"files": {"format": "csv", "path": "/x"}}, "must not start with /", id="absolute path"),
     ],
-)
+)  # fmt: skip
 def test_an_error_in_the_mapping_names_its_place(
     problems: Callable[..., list[str]], change: dict[str, Any], problem: str
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.logs.config import Mapped, MoneyColumn, NumberColumn, PathColumn, TimeColumn, WholeColumn
+from jobs.logs.columns_config import Mapped, MoneyColumn, NumberColumn, PathColumn, TimeColumn, WholeColumn
 from jobs.logs.conversions import convert, present
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
