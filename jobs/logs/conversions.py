@@ -1,6 +1,6 @@
 """Values of a source -> values of the data contract, exactly; null where a value cannot be converted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -18,20 +18,26 @@ from jobs.logs.columns_config import (
 )
 
 _DECIMAL = "decimal(38,18)"
+_FLOATS = (spark_types.FloatType, spark_types.DoubleType)
 _MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}
 _DIGITS = {"seconds": 6, "milliseconds": 3, "microseconds": 0}
 _FIRST_MICROSECOND, _LAST_MICROSECOND = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999
+_BLANKS = " \t\n\r\v\f\u00a0\u3000"
 _ISO = r"^\d{4}-\d{2}-\d{2}"  # Spark would read a time without a date as today's
 _HAS_ZONE = r"^.{10}[T ][0-9:.]+\s*[A-Za-z+-]"
+_WITHOUT_SECONDS = r"^(.{10}[T ]\d{1,2}:\d{1,2})(\s*[A-Za-z+-].*)$"  # Spark wants seconds before a zone
+_WITHOUT_MINUTES = r"^(.{10}[T ]\d{1,2})(\s*[A-Za-z+-].*)$"
 
 
 def is_text(type_: spark_types.DataType) -> bool:
     return isinstance(type_, spark_types.StringType)
 
 
-def present(column: Column, type_: spark_types.DataType) -> Column:
-    """The column as it is, but an empty text is a missing value."""
-    return F.when(column != "", column) if is_text(type_) else column
+def present(column: Column, type_: spark_types.DataType, null_values: Sequence[str] = ()) -> Column:
+    """The column as it is, but a blank text, one of `null_values` and a NaN are missing values."""
+    if is_text(type_):
+        return F.when(~F.trim(column, F.lit(_BLANKS)).isin("", *null_values), column)
+    return F.when(~F.isnan(column), column) if isinstance(type_, _FLOATS) else column
 
 
 def convert(
@@ -121,8 +127,11 @@ def to_instant(column: Column, type_: spark_types.DataType, kind: str, time_zone
     Where clocks are set back, the earlier of the two instants is taken.
     """
     if is_text(type_):
-        instant = F.when(column.rlike(_ISO), column.try_cast("timestamp"))
-        return F.when(column.rlike(_HAS_ZONE), instant).otherwise(to_utc(instant, time_zone))
+        whole = F.trim(column)
+        for pattern in (_WITHOUT_MINUTES, _WITHOUT_SECONDS):
+            whole = F.regexp_replace(whole, pattern, "$1:00$2")
+        instant = F.when(whole.rlike(_ISO), whole.try_cast("timestamp"))
+        return F.when(whole.rlike(_HAS_ZONE), instant).otherwise(to_utc(instant, time_zone))
     if isinstance(type_, spark_types.LongType):  # nanoseconds, which Spark reads as a number
         instant = F.timestamp_micros(F.call_function("div", column, F.lit(1000)))
     else:

@@ -5,7 +5,7 @@ import string
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from mtl_model.config import StrictModel
 
@@ -41,24 +41,30 @@ Encoding = Annotated[str, AfterValidator(_check_encoding)]
 ColumnNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_check_names)]
 
 
-class ParquetFiles(StrictModel):
-    format: Literal["parquet"]
+class _Files(StrictModel):
+    """`null_values` are texts that stand for a missing value, as a blank text always does."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
     path: FilePattern
+    null_values: tuple[str, ...] = ("NULL", "Null", "null", "\\N", "NaN", "nan", "None", "none")
 
 
-class CsvFiles(StrictModel):
+class ParquetFiles(_Files):
+    format: Literal["parquet"]
+
+
+class CsvFiles(_Files):
     """Text with a delimiter; `columns` names the columns of files that have no header line."""
 
     format: Literal["csv"]
-    path: FilePattern
     encoding: Encoding = "utf-8"
     delimiter: Annotated[str, Field(min_length=1)] = ","
     columns: ColumnNames | None = None
 
 
-class JsonLinesFiles(StrictModel):
+class JsonLinesFiles(_Files):
     format: Literal["jsonl"]
-    path: FilePattern
     encoding: Encoding = "utf-8"
 
 

@@ -84,7 +84,7 @@ def convert_columns(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: 
 
     def source(mapped: AnyColumn) -> Column:
         alias = aliases[str(mapped.column)]
-        return present(F.col(alias), raw.schema[alias].dataType)
+        return present(F.col(alias), raw.schema[alias].dataType, mapping.files.null_values)
 
     def value(mapped: AnyColumn) -> Column:
         if not mapped.column:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.logs.columns_config import Mapped, MoneyColumn, NumberColumn, PathColumn, TimeColumn, WholeColumn
 from jobs.logs.conversions import convert, present
+from jobs.logs.files_config import CsvFiles
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HUGE = 10**30
@@ -83,6 +84,22 @@ def test_numbers_are_finite(spark: SparkSession) -> None:
     assert converted(spark, texts, "string", NumberColumn(column="v")) == [4.5, -1.0, *[None] * 4]
 
 
+def test_blanks_words_for_nothing_and_nan_are_missing_values(spark: SparkSession) -> None:
+    ids = ["NULL", "\\N", "NaN", " None ", " ", "\t", "\u3000", "", "Nona", "N/A"]
+    rows = spark.createDataFrame([(n, text) for n, text in enumerate(ids)], "n int, v string")
+    words = CsvFiles(format="csv", path="x").null_values
+
+    def left(null_values: Sequence[str]) -> list[str]:
+        found = present(F.col("v"), rows.schema["v"].dataType, null_values)
+        return [
+            row.v for row in rows.select("n", found.alias("v")).where("v IS NOT NULL").sort("n").collect()
+        ]
+
+    assert left(words) == ["Nona", "N/A"]
+    assert left(["N/A"]) == ["NULL", "\\N", "NaN", " None ", "Nona"]
+    assert converted(spark, [1.5, float("nan")], "double", NumberColumn(column="v")) == [1.5, None]
+
+
 def test_ids_keep_their_text(spark: SparkSession) -> None:
     ids = [
         "007",
@@ -138,6 +155,11 @@ def test_iso_text_is_wall_clock_time_unless_it_has_a_zone(spark: SparkSession) -
         "2017-12-01T12:00:00.25+08:00": noon - timedelta(hours=8) + timedelta(milliseconds=250),
         "2017-12-01 12:00:00": noon - timedelta(hours=8),
         "2017-12-01T12:00": noon - timedelta(hours=8),
+        " 2017-12-01T12 ": noon - timedelta(hours=8),
+        "2017-12-01T12:00+05:30": noon - timedelta(hours=5, minutes=30),
+        "2017-12-01T12:00+0530": noon - timedelta(hours=5, minutes=30),
+        "2017-12-01 12:00 Europe/Berlin": noon - timedelta(hours=1),
+        "2017-12-01T12Z": noon,
         "2017-12-01": noon - timedelta(hours=20),
         "2016-02-29": datetime(2016, 2, 28, 16, tzinfo=UTC),
         "12:00:00": None, "2017-13-01": None, "2017-02-29": None, "yesterday": None, "now": None, "": None,

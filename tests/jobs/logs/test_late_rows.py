@@ -80,7 +80,7 @@ def event_of(line: Line) -> tuple[Any, ...] | None:
     """The event that a line says, or None if it breaks the contract (whatever its time)."""
     cents = {"0.29": 29, "1.005": 101, "2574.07": 257_407, "": None}
     units = {"1": 1, "2": 2, "2.0": 2, "0": 0, "": None}
-    if not line.user or not line.item or line.action not in TYPES:
+    if line.user in {"", "NaN", "null"} or not line.item or line.action not in TYPES:
         return None
     if line.price not in cents or line.quantity not in units:
         return None

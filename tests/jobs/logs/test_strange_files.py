@@ -122,3 +122,14 @@ def test_columns_that_differ_by_case_alone_are_named_where_they_are_mapped_and_e
     write(tmp_path, name, ("User",))
     with pytest.raises(ValueError, match=rf"{name}: columns User, user differ by case alone, and user_id is"):
         read(spark, tmp_path, name)
+
+
+def test_words_for_nothing_are_no_users_unless_the_list_is_replaced(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    words = ["NULL", "\\N", "NaN", "None", '" "']
+    (tmp_path / "e.csv").write_text(HEADER + "".join(map(line, words)))
+
+    assert fates(read(spark, tmp_path, "e.csv")) == [(None, "user_id is null")] * 5
+    replaced = fates(read(spark, tmp_path, "e.csv", null_values=["None"]))
+    assert replaced == [("NULL", None), ("NaN", None), ("\\N", None), *[(None, "user_id is null")] * 2]
