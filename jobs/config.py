@@ -27,7 +27,7 @@ from pydantic import (
 from jobs.examples.config import INTEREST_LABEL, ExamplesConfig, Rate
 from jobs.features.config import CoPurchases, DeclaredFeature
 from jobs.learn.config import LearnConfig
-from jobs.logs.config import LogsConfig
+from jobs.logs.config import EVENT_TYPES, LogsConfig
 from jobs.publish.config import PublishConfig
 from mtl_model.config import ModelConfig, StrictModel
 
@@ -162,6 +162,18 @@ class ScenarioConfig(StrictModel):
             )
         if self.learn.validation_days + days >= 7 * self.examples.training_weeks:
             raise ValueError("learn.validation_days leave no days to train on: raise examples.training_weeks")
+        return self
+
+    @model_validator(mode="after")
+    def check_event_types(self) -> Self:
+        """A type that no log has is a misspelled one."""
+        examples, features = self.examples, self.features
+        over = [feature.events + (feature.per or ()) + (feature.since or ()) for feature in features.declared]
+        over += [features.co_purchases.events] if features.co_purchases else []
+        over += [tuple(examples.label_events), (examples.anchor,) if examples.has_anchor_events else ()]
+        known = {*EVENT_TYPES, *self.logs.event_types}
+        if unknown := sorted({name for names in over for name in names} - known):
+            raise ValueError(f"features and examples name unknown event types {unknown}: {sorted(known)}")
         return self
 
     @model_validator(mode="after")

@@ -1,18 +1,21 @@
 """What a column of the data contract is mapped from, as the scenario's YAML says."""
 
+import re
 from datetime import date
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from mtl_model.config import StrictModel
 
-EventType = Literal[
-    "impression", "click", "favorite", "cart", "purchase", "rating", "coupon_redeem", "email_sent"
-]
-EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
+EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+EVENT_TYPES: tuple[EventType, ...] = (
+    "impression", "click", "favorite", "cart", "purchase", "rating", "coupon_redeem", "email_sent",
+)  # fmt: skip
 TYPES_WITHOUT_ITEM = frozenset({"coupon_redeem", "email_sent"})
+
+COMPARISON = re.compile(r"\s*(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?)\s*")
 
 Value = TypeVar("Value")
 
@@ -53,7 +56,9 @@ class Mapped(_OneOf, Generic[Value]):
 
 
 class IdColumn(Mapped[str]):
-    """Text or integers, kept as text: 007 stays 007."""
+    """Text or integers, kept as text: 007 stays 007; with `whole`, 17850.0 is 17850."""
+
+    whole: bool = False
 
 
 class TextColumn(Mapped[str]):
@@ -61,7 +66,9 @@ class TextColumn(Mapped[str]):
 
 
 class WholeColumn(Mapped[int]):
-    """Whole numbers."""
+    """Whole numbers, with `absolute` without their sign, as those of what is returned."""
+
+    absolute: bool = False
 
 
 class NumberColumn(Mapped[float]):
@@ -72,6 +79,7 @@ class MoneyColumn(Mapped[int]):
     """Money: minor units (cents), or with `decimals: 2` major units that have two decimals."""
 
     decimals: Annotated[int, Field(ge=0, le=6)] = 0
+    absolute: bool = False
 
 
 class TimeColumn(_OneOf):
@@ -90,19 +98,27 @@ class TimeColumn(_OneOf):
 
 
 class EventTypeColumn(Mapped[EventType]):
-    """`values` translates the source's names of event types; without it they are those of the contract."""
+    """`values` translates what stands in the source; without it that must be a type of EVENT_TYPES.
+
+    On its left stand values or comparisons with a number (">= 3000"), of which the first that holds counts,
+    and "" for a missing value; on its right event types, or null for what makes no event.
+    """
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # YAML reads the codes of a source as numbers
 
-    values: dict[str, EventType] | None = None
+    values: dict[str, EventType | None] | None = None
 
     @property
-    def translation(self) -> dict[str, EventType]:
+    def translation(self) -> dict[str, EventType | None]:
         return self.values or {name: name for name in EVENT_TYPES}
 
     @property
     def possible(self) -> frozenset[str]:
-        return frozenset({self.value} if self.value else self.translation.values())
+        return frozenset({self.value} if self.value else filter(None, self.translation.values()))
+
+    @property
+    def may_drop(self) -> bool:
+        return None in self.translation.values()
 
 
 class PathColumn(_OneOf):
@@ -111,6 +127,24 @@ class PathColumn(_OneOf):
     column: str | None = None
     value: tuple[str, ...] | None = None
     separator: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Condition(StrictModel):
+    """What a value must be. `one_of` and `none_of` may have * and ?; a missing value is none of any."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    given: bool | None = None
+    one_of: tuple[str, ...] | None = None
+    none_of: tuple[str, ...] | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def check_any(self) -> Self:
+        if all(getattr(self, name) is None for name in type(self).model_fields):
+            raise ValueError(f"give one of {', '.join(type(self).model_fields)}")
+        return self
 
 
 AnyColumn = Mapped[Any] | TimeColumn | PathColumn

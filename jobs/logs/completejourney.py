@@ -45,6 +45,10 @@ class CompleteJourneySource:
     def location(self) -> str:
         return str(self.folder)
 
+    @property
+    def reads_text(self) -> bool:
+        return False
+
     def files(self, day: date) -> list[tuple[str, int]]:
         """(name, bytes) of all files, whatever the day."""
         return [(file.name, file.stat().st_size) for file in sorted(self.folder.glob("*.parquet"))]

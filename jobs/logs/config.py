@@ -6,14 +6,15 @@
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
 
 from jobs.logs.columns_config import EVENT_TYPES as EVENT_TYPES
 from jobs.logs.columns_config import (
     TYPES_WITHOUT_ITEM,
     AnyColumn,
+    Condition,
     EventTypeColumn,
     IdColumn,
     Mapped,
@@ -30,10 +31,15 @@ from jobs.logs.files_config import Files
 from mtl_model.config import StrictModel
 
 
+def _as_list(given: Any) -> Any:
+    return given if isinstance(given, list | tuple) else [given]
+
+
 class Mapping(StrictModel):
-    """Columns of the data contract -> columns of the files."""
+    """Columns of the data contract -> columns of the files, of the rows for which `where` holds."""
 
     files: Files
+    where: dict[str, Condition] = Field(default_factory=dict)
 
     def columns(self) -> Iterator[tuple[str, AnyColumn]]:
         """(name in the contract, what it is mapped from), entries of maps as `context.session`."""
@@ -41,21 +47,31 @@ class Mapping(StrictModel):
             mapped = getattr(self, name)
             if isinstance(mapped, Mapped | TimeColumn | PathColumn):
                 yield name, mapped
-            elif isinstance(mapped, dict):
+            elif isinstance(mapped, dict) and name != "where":
                 yield from ((f"{name}.{key}", entry) for key, entry in mapped.items())
+            elif isinstance(mapped, tuple):
+                yield from ((name, entry) for entry in mapped)
+
+    def sources(self) -> Iterator[tuple[str, AnyColumn]]:
+        """The same and what `where` looks at."""
+        yield from self.columns()
+        yield from ((f"where.{name}", TextColumn(column=name)) for name in self.where)
 
     def source_columns(self) -> list[str]:
-        """The columns of the files that something is mapped from."""
-        return list(dict.fromkeys(mapped.column for _, mapped in self.columns() if mapped.column))
+        """The columns of the files that are read."""
+        return list(dict.fromkeys(mapped.column for _, mapped in self.sources() if mapped.column))
 
 
 class EventsMapping(Mapping):
-    """One log of events: its time, user, item and event type; all else where the source has it."""
+    """One log of events: its time, user, item and event type; all else where the source has it.
+
+    With a list of event types a row gives an event of each.
+    """
 
     event_time: TimeColumn
     user_id: IdColumn
     item_id: IdColumn | None = None
-    event_type: EventTypeColumn
+    event_type: Annotated[tuple[EventTypeColumn, ...], Field(min_length=1), BeforeValidator(_as_list)]
     event_id: IdColumn | None = None
     ingested_at: TimeColumn | None = None
     request_id: IdColumn | None = None
@@ -70,15 +86,27 @@ class EventsMapping(Mapping):
     query: TextColumn | None = None
     context: dict[str, TextColumn] = Field(default_factory=dict)
 
+    @property
+    def event_types(self) -> frozenset[str]:
+        return frozenset().union(*(of_type.possible for of_type in self.event_type))
+
+    @property
+    def gives_several(self) -> bool:
+        return len(self.event_type) > 1
+
     @model_validator(mode="after")
     def check_item(self) -> Self:
-        with_item = sorted(self.event_type.possible - TYPES_WITHOUT_ITEM)
+        with_item = sorted(self.event_types & {*EVENT_TYPES} - TYPES_WITHOUT_ITEM)
         if self.item_id is None and with_item:
             raise ValueError(f"item_id is missing: events of type {', '.join(with_item)} have an item")
         return self
 
 
 class _CatalogueMapping(Mapping):
+    """Of several rows of an item or user the newest value of each column counts, else the most frequent."""
+
+    newest_by: TimeColumn | None = None
+
     @field_validator("files")
     @classmethod
     def check_files(cls, files: Files) -> Files:
@@ -119,6 +147,7 @@ class CompleteJourneyLogs(_Days):
 
     late_horizon_days: ClassVar[int] = 0
     is_undated: ClassVar[bool] = False
+    event_types: ClassVar[frozenset[str]] = frozenset(EVENT_TYPES)
 
     source: Literal["completejourney"]
     path: Path | None = None
@@ -142,14 +171,27 @@ class MappedLogs(_Days):
 
     @model_validator(mode="after")
     def check_events(self) -> Self:
-        paths = [mapping.files.path for mapping in self.events]
-        if len(set(paths)) < len(paths):
-            raise ValueError(f"events must have different paths, got {paths}")
+        of_path: dict[str, Files] = {}
+        for files in (mapping.files for mapping in self.events):
+            if of_path.setdefault(files.path, files) != files:
+                raise ValueError(f"events of one path must have the same files, got two for {files.path}")
         end = self.last_day or date.max
         for day in (mapping.event_time.day for mapping in self.events):
             if day and not self.first_day <= day <= end:
                 raise ValueError(f"event_time has the day {day}, but the log begins on {self.first_day}")
         return self
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        return frozenset().union(*(mapping.event_types for mapping in self.events))
+
+    @property
+    def events_by_files(self) -> list[tuple[EventsMapping, ...]]:
+        """The entries of `events`, those of the same files together."""
+        by_path: dict[str, list[EventsMapping]] = {}
+        for mapping in self.events:
+            by_path.setdefault(mapping.files.path, []).append(mapping)
+        return [tuple(entries) for entries in by_path.values()]
 
     @property
     def tells_ingestion(self) -> bool:

@@ -1,5 +1,6 @@
 """Values of a source -> values of the data contract, exactly; null where a value cannot be converted."""
 
+import operator
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column
@@ -7,9 +8,11 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as spark_types
 
 from jobs.logs.columns_config import (
+    COMPARISON,
     AnyColumn,
     EventType,
     EventTypeColumn,
+    IdColumn,
     MoneyColumn,
     NumberColumn,
     PathColumn,
@@ -19,6 +22,9 @@ from jobs.logs.columns_config import (
 
 _DECIMAL = "decimal(38,18)"
 _FLOATS = (spark_types.FloatType, spark_types.DoubleType)
+_WHOLE_ID, _BROKEN_ID = r"^([+-]?\d+)\.0*$", r"^[+-]?\d*\.\d*[1-9]\d*$"
+_COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+DROPPED = ""  # in place of an event type
 _MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}
 _DIGITS = {"seconds": 6, "milliseconds": 3, "microseconds": 0}
 _FIRST_MICROSECOND, _LAST_MICROSECOND = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999
@@ -49,13 +55,16 @@ def convert(
             return unix_to_instant(column, type_, mapped.unit)
         return to_instant(column, type_, kind, mapped.time_zone or time_zone)
     if isinstance(mapped, MoneyColumn):
-        return to_minor_units(column, type_, mapped.decimals)
+        amount = to_minor_units(column, type_, mapped.decimals)
+        return F.abs(amount) if mapped.absolute else amount
     if isinstance(mapped, EventTypeColumn):
         return translate(column, mapped.translation)
     if isinstance(mapped, PathColumn):
         return to_path(column, mapped.separator)
     if isinstance(mapped, WholeColumn):
-        return to_whole(column, type_)
+        return F.abs(to_whole(column, type_)) if mapped.absolute else to_whole(column, type_)
+    if isinstance(mapped, IdColumn) and mapped.whole:
+        return to_whole_id(column, type_)
     return to_number(column) if isinstance(mapped, NumberColumn) else to_text(column)
 
 
@@ -73,11 +82,25 @@ def to_text(column: Column) -> Column:
     return column.cast("string")
 
 
+def to_decimal(column: Column) -> Column:
+    """The exact number that a text or number is, by its shortest text; null if it is none."""
+    return column.cast("string").try_cast(_DECIMAL)
+
+
+def to_whole_id(column: Column, type_: spark_types.DataType) -> Column:
+    """Ids that were numbers on their way, without the zeros behind the point; null if others stand there."""
+    if not is_text(type_):
+        number = to_decimal(column)
+        return F.when(number == F.floor(number), number.cast("decimal(20,0)").cast("string"))
+    text = F.trim(column)
+    return F.when(~text.rlike(_BROKEN_ID), F.regexp_replace(text, _WHOLE_ID, "$1"))
+
+
 def to_whole(column: Column, type_: spark_types.DataType) -> Column:
     """Whole numbers of any type; a table made by pandas has 2.0 for 2 once a value is missing."""
     if isinstance(type_, spark_types.IntegralType):
         return column.cast("long")
-    number = column.cast("string").try_cast(_DECIMAL)
+    number = to_decimal(column)
     return F.when(number == F.floor(number), number.try_cast("long"))
 
 
@@ -93,14 +116,32 @@ def to_minor_units(column: Column, type_: spark_types.DataType, decimals: int) -
     """
     if not decimals:
         return to_whole(column, type_)
-    rounded = F.round(column.cast("string").try_cast(_DECIMAL), decimals)
-    return (rounded * F.lit(10**decimals)).try_cast("long")
+    return (F.round(to_decimal(column), decimals) * F.lit(10**decimals)).try_cast("long")
 
 
-def translate(column: Column, values: Mapping[str, EventType]) -> Column:
-    """The contract's event type for the source's; null for one that `values` does not name."""
-    entries = [F.lit(text) for entry in values.items() for text in entry]
-    return F.create_map(*entries)[column.cast("string")]
+def is_finer(column: Column, decimals: int) -> Column:
+    """Whether an amount is rounded by more than a thousandth of its minor unit."""
+    amount = to_decimal(column)
+    return F.abs(amount - F.round(amount, decimals)) > F.lit(10 ** -(decimals + 3)).cast(_DECIMAL)
+
+
+def is_lost(column: Column, minor_units: Column) -> Column:
+    """Whether an amount is too small to be anything in minor units."""
+    return (minor_units == 0) & (column.cast("string").try_cast("double") != 0)
+
+
+def translate(column: Column, values: Mapping[str, EventType | None]) -> Column:
+    """The event type of a source's value; DROPPED where it makes no event, null where it is unknown."""
+    text, number = F.coalesce(column.cast("string"), F.lit("")), to_decimal(column)
+    whole = F.regexp_replace(text, _WHOLE_ID, "$1")  # 1.0 is 1, as pandas writes it
+    named = {name: kind or DROPPED for name, kind in values.items() if not COMPARISON.fullmatch(name)}
+    entries = F.create_map(*[F.lit(part) for entry in named.items() for part in entry])
+    found = [entries[text], entries[whole]] if named else []
+    for name, kind in values.items():
+        if comparison := COMPARISON.fullmatch(name):
+            sign, bound = comparison.groups()
+            found.append(F.when(_COMPARE[sign](number, F.lit(bound).cast(_DECIMAL)), kind or DROPPED))
+    return F.coalesce(*found)
 
 
 def to_path(column: Column, separator: str | None) -> Column:

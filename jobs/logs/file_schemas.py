@@ -121,7 +121,7 @@ def check_columns(
     kinds = dict(known)
     for group in groups:
         file = group.files[0].uri
-        for name, mapped in mapping.columns():
+        for name, mapped in mapping.sources():
             if mapped.column and (problem := _problem(name, mapped, group.kinds, kinds)):
                 problems.append(f"{file}: {problem}")
         kinds = {**{name: kind for name, kind in group.kinds.items() if kind != NOTHING}, **kinds}
@@ -173,8 +173,10 @@ def _accepted_kinds(mapped: AnyColumn) -> tuple[str, ...]:
         return _NUMBERS if mapped.unit else _TIMES
     if isinstance(mapped, PathColumn):
         return ("text",) if mapped.separator else ("list",)
-    if isinstance(mapped, IdColumn | EventTypeColumn):
-        return ("integer", "text")
+    if isinstance(mapped, EventTypeColumn):
+        return ("boolean", *_NUMBERS)
+    if isinstance(mapped, IdColumn):
+        return _NUMBERS if mapped.whole else ("integer", "text")
     if isinstance(mapped, TextColumn):
         return ("boolean", *_NUMBERS, *_TIMES[1:])
     return _NUMBERS

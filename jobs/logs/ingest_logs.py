@@ -2,7 +2,7 @@
 
 The run of --date loads every day up to it that has not been loaded yet, that day itself once more, and the
 days before it that late rows have changed since. Rows reconcile: read = kept + duplicate + late_held +
-quarantined.
+quarantined + filtered.
 
 No day forgets what a later night has learned: a rerun of an older date takes the knowledge of the newest
 one, so that the tables depend on the log and the newest date alone, and not on the order of the runs.
@@ -104,15 +104,23 @@ def _load_events(run: Run, lake: Lake, source: Source) -> dict[str, int]:
     for days in missing_days(run, lake, events):
         judged = judge(source.read_events(spark, days, known_through), logs, known_through)
         rows = judged.where(F.col("ds").between(*days))
+        rows = rows.persist() if source.reads_text else rows
         for table, count in _load_days(rows, lake, events, days).items():
             counts[table] += count
+        rows.unpersist()
     return counts
 
 
 def _load_days(rows: DataFrame, lake: Lake, events: Table, days: DayRange) -> dict[str, int]:
     lake.replace_days(count_rows(rows), INGEST_COUNTS, days)
     books = lake.read_arrow(INGEST_COUNTS, days)
-    duplicates, quarantined = (pc.sum(books[name]).as_py() or 0 for name in ("duplicate", "quarantined"))
+    duplicates, quarantined, rounded = (
+        pc.sum(books[name]).as_py() or 0 for name in ("duplicate", "quarantined", "rounded")
+    )
+    if rounded:
+        logger.warning(
+            "%d rows have an amount of money finer than its unit: rounded (ingest_counts)", rounded
+        )
     bad = select_quarantined(rows)
     num_bad = lake.replace_days(bad if quarantined else bad.limit(0), QUARANTINE, days)
     good = select_events(drop_duplicates(rows, duplicates <= _FEW_DUPLICATES) if duplicates else rows)

@@ -1,7 +1,8 @@
 """Raw events of any source -> events of the day that they belong to, with the books of every row.
 
 A row is late_held while it is not known yet, and for good if it was learned more than the horizon after
-its day; else quarantined if it breaks the contract; else kept, or a duplicate of a kept one.
+its day; else filtered if the settings leave it out; else quarantined if it breaks the contract; else kept, or
+a duplicate of a kept one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,19 +11,23 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.logs.columns_config import EVENT_TYPES, TYPES_WITHOUT_ITEM
+from jobs.logs.columns_config import TYPES_WITHOUT_ITEM
 from jobs.logs.config import CompleteJourneyLogs, MappedLogs
 from jobs.logs.conversions import to_local
 from jobs.logs.tables import EVENTS
 
 # What a source says of a row beside the event: the books it is counted in, its file, its text as JSON, the
-# landing day of its file if that has one, and what could not be read of it.
+# landing day of its file if that has one, what could not be read of it, whether it has to have an item (null:
+# by its type), whether the source's settings leave it out, and whether an amount of money was rounded.
 _ABOUT_THE_ROW = {
     "source": "string",
     "file": "string",
     "row": "string",
     "landing_day": "date",
     "fault": "string",
+    "needs_item": "boolean",
+    "is_filtered": "boolean",
+    "is_rounded": "boolean",
 }
 _IDENTITY = ["ds", "source", "event_id"]  # good rows that share it are copies of one event
 
@@ -57,6 +62,7 @@ def judge(rows: DataFrame, logs: Logs, known_through: date) -> DataFrame:
         {
             "ds": belongs,
             "is_held": is_too_late | is_unknown,
+            "is_filtered": F.coalesce("is_filtered", F.lit(False)),
             "reason": F.coalesce("fault", "_time_fault", _broken_rule()),
         }
     ).drop("_event_day", "_time_fault")
@@ -94,12 +100,11 @@ def _end(logs: Logs) -> date | None:
 
 
 def _broken_rule() -> Column:
-    has_item = ~F.col("event_type").isin(*TYPES_WITHOUT_ITEM)
+    has_item = F.coalesce("needs_item", ~F.col("event_type").isin(*TYPES_WITHOUT_ITEM))
     return (
         F.when(F.col("event_id").isNull(), "event_id is null")
         .when(F.col("user_id").isNull(), "user_id is null")
         .when(F.col("event_type").isNull(), "event_type is null")
-        .when(~F.col("event_type").isin(*EVENT_TYPES), "event_type is unknown")
         .when(has_item & F.col("item_id").isNull(), "item_id is null")
         .when((F.col("event_type") == "coupon_redeem") & F.col("coupon_id").isNull(), "coupon_id is null")
         .when((F.col("event_type") == "purchase") & F.col("quantity").isNull(), "quantity is null")
@@ -112,10 +117,9 @@ def _broken_rule() -> Column:
 
 def count_rows(rows: DataFrame) -> DataFrame:
     """The books of judged rows, per day and source; good rows of one id are duplicates of one another."""
-    is_good = ~F.col("is_held") & F.col("reason").isNull()
-    copies = rows.groupBy("ds", "source", "event_id", "is_held", is_good.alias("is_good")).agg(
-        F.count(F.lit(1)).alias("copies")
-    )
+    copies = rows.groupBy(
+        "ds", "source", "event_id", "is_held", "is_filtered", _is_good().alias("is_good")
+    ).agg(F.count(F.lit(1)).alias("copies"), F.max("is_rounded").alias("is_rounded"))
 
     def total(condition: Column) -> Column:
         return F.coalesce(F.sum(F.when(condition, F.col("copies"))), F.lit(0))
@@ -126,18 +130,24 @@ def count_rows(rows: DataFrame) -> DataFrame:
         kept.alias("kept"),
         (good - kept).alias("duplicate"),
         total(F.col("is_held")).alias("late_held"),
-        total(~F.col("is_held") & ~F.col("is_good")).alias("quarantined"),
+        total(~F.col("is_held") & ~F.col("is_filtered") & ~F.col("is_good")).alias("quarantined"),
+        total(~F.col("is_held") & F.col("is_filtered")).alias("filtered"),
+        F.count_if(F.col("is_good") & F.col("is_rounded")).alias("rounded"),
     )
 
 
+def _is_good() -> Column:
+    return ~F.col("is_held") & ~F.col("is_filtered") & F.col("reason").isNull()
+
+
 def select_quarantined(rows: DataFrame) -> DataFrame:
-    bad = rows.where(~F.col("is_held") & F.col("reason").isNotNull())
+    bad = rows.where(~F.col("is_held") & ~F.col("is_filtered") & F.col("reason").isNotNull())
     return bad.select("ds", F.col("file").alias("source"), "row", "reason")
 
 
 def select_events(rows: DataFrame) -> DataFrame:
     """The good rows of judged rows, in the columns of `events`."""
-    good = rows.where(~F.col("is_held") & F.col("reason").isNull())
+    good = rows.where(_is_good())
     learned_at = F.coalesce("ingested_at", "event_time")
     return good.withColumn("ingested_at", learned_at).select(EVENTS.column_names)
 
@@ -147,7 +157,7 @@ def drop_duplicates(rows: DataFrame, are_few: bool) -> DataFrame:
 
     Where duplicates are few, their ids go to every task, so that all other rows stay where they are.
     """
-    good = rows.where(~F.col("is_held") & F.col("reason").isNull())
+    good = rows.where(_is_good())
     if not are_few:
         return _keep_first(good)
     repeated = F.broadcast(good.groupBy(*_IDENTITY).count().where("count > 1").select(*_IDENTITY))

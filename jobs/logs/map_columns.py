@@ -1,26 +1,30 @@
-"""Rows of a mapped log's files -> raw events, items or users: each column of the contract from its source."""
+"""Rows of files -> the columns of the data contract, each from its source by one or by several mappings.
 
-from collections.abc import Callable
+Where several mappings are of the same files, a file is read once, and each row comes once for each of them.
+"""
+
+from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.lake.columns import Table
 from jobs.logs.columns_config import (
     AnyColumn,
     EventTypeColumn,
+    IdColumn,
     MoneyColumn,
     NumberColumn,
     PathColumn,
     TimeColumn,
     WholeColumn,
 )
-from jobs.logs.config import EventsMapping, Mapping
-from jobs.logs.conversions import convert, present, to_utc
+from jobs.logs.conditions import holds
+from jobs.logs.config import Mapping
+from jobs.logs.conversions import convert, is_finer, is_lost, present, to_utc
 from jobs.logs.file_schemas import NOTHING, Kinds
-from jobs.logs.judge_events import raw_event_columns
 from jobs.logs.read_files import FILE, LANDING_DAY, LINE, LINE_FAULT
 
+ENTRY = "_entry"  # the number of the mapping that a row comes for
 _NULL = "\0"  # stands for null in the hash of a row: Spark's hash would skip nulls
 
 _FAULTS: dict[type[AnyColumn], str] = {
@@ -29,111 +33,116 @@ _FAULTS: dict[type[AnyColumn], str] = {
     WholeColumn: "is no whole number",
     NumberColumn: "is no number",
     PathColumn: "is no path",
-    EventTypeColumn: "is unknown",
+    IdColumn: "is no whole number",
 }
 
 
-def map_events(rows: DataFrame, kinds: Kinds, mapping: EventsMapping, time_zone: str) -> DataFrame:
-    """Raw events; a purchase is of one unit where the log does not say, and its value price x quantity."""
-    converted = convert_columns(rows, kinds, mapping, time_zone)
-    given = {name: F.col(name) for name in converted.columns if not name.startswith("_")}
-    landed_at = to_utc(F.col(LANDING_DAY).cast("timestamp"), time_zone)
-    is_purchase = given["event_type"] == "purchase"
-    quantity = given.get("quantity", F.when(is_purchase, 1))
-    if "value" not in given and "price" in given:
-        given["value"] = F.when(is_purchase, F.try_multiply(given["price"], quantity))
-    events = {
-        "event_id": F.col("_hash"),
-        **given,
-        "quantity": quantity,
-        "ingested_at": F.coalesce(
-            given.get("ingested_at", F.lit(None)), F.greatest("event_time", landed_at)
-        ),
-        "landing_day": F.col(LANDING_DAY),
-        "source": F.lit(mapping.files.path),
-        "file": F.col(FILE),
-        "row": F.col("_row"),
-        "fault": F.col("_fault"),
-    }  # fmt: skip
-    return converted.select(raw_event_columns(events))
+class SourceRows:
+    """Rows of files with their mapped columns under names of our own."""
+
+    def __init__(self, rows: DataFrame, kinds: Kinds, mappings: Sequence[Mapping], time_zone: str) -> None:
+        self._kinds, self._time_zone = kinds, time_zone
+        self._null_values = mappings[0].files.null_values
+        names = dict.fromkeys(name for mapping in mappings for name in mapping.source_columns())
+        self._aliases = {name: f"_raw_{index}" for index, name in enumerate(names)}
+        of_line = [
+            F.col(name) if name in rows.columns else F.lit(None).cast("string").alias(name)
+            for name in (LINE, LINE_FAULT)
+        ]
+        entries = F.explode(F.array(*map(F.lit, range(len(mappings))))) if len(mappings) > 1 else F.lit(0)
+        self.rows = rows.select(
+            *[_source_column(rows, name, kinds[name]).alias(alias) for name, alias in self._aliases.items()],
+            *[*of_line, F.col(FILE), F.col(LANDING_DAY), entries.alias(ENTRY)],
+        )
+        self._types = {name: self.rows.schema[alias].dataType for name, alias in self._aliases.items()}
+
+    def raw(self, column: str) -> Column:
+        return F.col(self._aliases[column])
+
+    def present(self, column: str) -> Column:
+        return present(self.raw(column), self._types[column], self._null_values)
+
+    def value(self, mapped: AnyColumn) -> Column:
+        if mapped.column is None:
+            return _literal(mapped, self._time_zone)
+        column = mapped.column
+        found = self.present(column)
+        return convert(found, self._types[column], self._kinds[column], mapped, self._time_zone)
+
+    def as_json(self) -> Column:
+        return F.to_json(F.struct(*[self.raw(name).alias(name) for name in self._aliases], LINE))
 
 
-def map_catalogue(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: str, table: Table) -> DataFrame:
-    """Rows of `table` without `ds`, the text of each in `row` and what is wrong with it in `fault`."""
-    converted = convert_columns(rows, kinds, mapping, time_zone)
-    given = {name: F.col(name) for name in converted.columns}
-    columns = [
-        given.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name)
-        for field in table.spark_schema()
-        if field.name != "ds"
-    ]
-    no_key = F.when(F.col(table.key[0]).isNull(), f"{table.key[0]} is null")
-    return converted.select(*columns, F.col("_row").alias("row"), F.coalesce("_fault", no_key).alias("fault"))
+def convert_columns(source: SourceRows, mappings: Sequence[Mapping]) -> DataFrame:
+    """The mapped columns but the event types, by their names in the contract, and what is said of the row.
+
+    `_fault`, `_row` (as JSON), `_hash` (of what makes a row what it is), `_is_filtered` (by `where`) and
+    `_is_rounded` (an amount of money).
+    """
+    values = [_values(source, mapping) for mapping in mappings]
+    converted = source.rows.withColumns(choose(values))
+    about = [_about_the_row(source, mapping, number) for number, mapping in enumerate(mappings)]
+    return converted.withColumns(choose(about) | {"_row": source.as_json()})
 
 
-def convert_columns(rows: DataFrame, kinds: Kinds, mapping: Mapping, time_zone: str) -> DataFrame:
-    """The mapped columns by their names in the contract, and `_fault`, `_row` (as JSON), `_hash`."""
-    columns = dict(mapping.columns())
-    names = mapping.source_columns()
-    aliases = {name: f"_raw_{index}" for index, name in enumerate(names)}
-    of_line = [name for name in (LINE, LINE_FAULT) if name in rows.columns]  # files of text have them
-    raw = rows.select(
-        *[_source_column(rows, name, kinds[name]).alias(alias) for name, alias in aliases.items()],
-        *(*of_line, FILE, LANDING_DAY),
-    )
-
-    def source(mapped: AnyColumn) -> Column:
-        alias = aliases[str(mapped.column)]
-        return present(F.col(alias), raw.schema[alias].dataType, mapping.files.null_values)
-
-    def value(mapped: AnyColumn) -> Column:
-        if not mapped.column:
-            return _literal(mapped, time_zone)
-        type_ = raw.schema[aliases[mapped.column]].dataType
-        return convert(source(mapped), type_, kinds[mapped.column], mapped, time_zone)
-
-    plain = {name: mapped for name, mapped in columns.items() if "." not in name}
-    converted = raw.withColumns(
-        {name: value(mapped) for name, mapped in plain.items()} | _maps(columns, value)
-    )
-    faults = [F.col(name) for name in of_line[1:]]
-    faults += [
-        F.when(source(mapped).isNotNull() & F.col(name).isNull(), f"{name} {_FAULTS[type(mapped)]}")
-        for name, mapped in plain.items()
-        if mapped.column and type(mapped) in _FAULTS
-    ]
-    shown = [F.col(alias).alias(name) for name, alias in aliases.items()]
-    return converted.withColumns(
-        {
-            "_fault": F.coalesce(*faults, F.lit(None).cast("string")),
-            "_row": F.to_json(F.struct(*shown, *of_line[:1])),
-            "_hash": _hash(mapping, [F.col(aliases[name]) for name in _identity(columns, names)]),
-        }
-    )
+def choose(by_entry: Sequence[dict[str, Column]]) -> dict[str, Column]:
+    """The columns of the mapping that a row comes for; null where that mapping has none."""
+    if len(by_entry) == 1:
+        return dict(by_entry[0])
+    chosen: dict[str, list[Column]] = {}
+    for number, columns in enumerate(by_entry):
+        for name, column in columns.items():
+            chosen.setdefault(name, []).append(F.when(F.col(ENTRY) == number, column))
+    return {name: F.coalesce(*columns) for name, columns in chosen.items()}
 
 
-def _maps(columns: dict[str, AnyColumn], value: Callable[[AnyColumn], Column]) -> dict[str, Column]:
-    """Entries such as `context.session` as one map column `context`, without those that are null."""
+def _values(source: SourceRows, mapping: Mapping) -> dict[str, Column]:
+    plain: dict[str, Column] = {}
     entries: dict[str, list[Column]] = {}
-    for name, mapped in columns.items():
+    for name, mapped in mapping.columns():
         group, _, key = name.partition(".")
         if key:
-            entries.setdefault(group, []).extend([F.lit(key), value(mapped)])
-    return {
+            entries.setdefault(group, []).extend([F.lit(key), source.value(mapped)])
+        elif not isinstance(mapped, EventTypeColumn):
+            plain[name] = source.value(mapped)
+    maps = {
         group: F.map_filter(F.create_map(*pairs), lambda _, text: text.isNotNull())
         for group, pairs in entries.items()
     }
+    return plain | maps
 
 
-def _identity(columns: dict[str, AnyColumn], names: list[str]) -> list[str]:
+def _about_the_row(source: SourceRows, mapping: Mapping, number: int) -> dict[str, Column]:
+    """What is said of the row as a whole, once its columns are converted."""
+    faults, rounded, wanted = [F.col(LINE_FAULT)], F.lit(False), F.lit(True)
+    for name, mapped in mapping.columns():
+        if mapped.column and type(mapped) in _FAULTS:
+            found = source.present(mapped.column)
+            is_unread = found.isNotNull() & F.col(name).isNull()
+            faults.append(F.when(is_unread, f"{name} {_FAULTS[type(mapped)]}"))
+            if isinstance(mapped, MoneyColumn) and mapped.decimals:
+                faults.append(F.when(is_lost(found, F.col(name)), f"{name} is less than its smallest unit"))
+                rounded |= F.coalesce(is_finer(found, mapped.decimals), F.lit(False))
+    for name, condition in mapping.where.items():
+        wanted &= holds(condition, source.present(name))
+    path = mapping.files.path if number == 0 else f"{mapping.files.path}#{number}"
+    return {
+        "_fault": F.coalesce(*faults),
+        "_is_filtered": ~wanted & F.col(LINE_FAULT).isNull(),
+        "_is_rounded": rounded,
+        "_hash": _hash(path, [source.raw(name) for name in _identity(mapping)]),
+    }
+
+
+def _identity(mapping: Mapping) -> list[str]:
     """The columns that make a row what it is: delivered a second time, it has another ingestion time."""
-    used = {mapped.column for name, mapped in columns.items() if name != "ingested_at"}
-    return [name for name in names if name in used]
+    used = {mapped.column: None for name, mapped in mapping.columns() if name != "ingested_at"}
+    return [name for name in mapping.source_columns() if name in used]
 
 
-def _hash(mapping: Mapping, columns: list[Column]) -> Column:
+def _hash(path: str, columns: list[Column]) -> Column:
     texts = [F.coalesce(column.cast("string"), F.lit(_NULL)) for column in columns]
-    return F.hex(F.xxhash64(F.lit(mapping.files.path), *texts))
+    return F.hex(F.xxhash64(F.lit(path), *texts))
 
 
 def _source_column(rows: DataFrame, name: str, kind: str) -> Column:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import reduce
 
-from pyspark.sql import DataFrame, SparkSession, Window
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.columns import Table
 from jobs.lake.days import DayRange
@@ -17,7 +16,8 @@ from jobs.logs.config import EventsMapping, ItemsMapping, MappedLogs, Mapping, U
 from jobs.logs.file_schemas import Kinds, check_columns, group_files, read_group
 from jobs.logs.judge_events import raw_event_columns
 from jobs.logs.log_files import LogFile, check_root, list_files, list_landing_files, root_of
-from jobs.logs.map_columns import map_catalogue, map_events
+from jobs.logs.map_catalogue import map_catalogue
+from jobs.logs.map_events import map_events
 from jobs.logs.tables import CAMPAIGN_MEMBERS, ITEMS, PROMOTIONS, USERS
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,11 @@ class MappedSource:
     @property
     def location(self) -> str:
         return root_of(self.logs.path)
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether to parse the files costs more than to keep what they say."""
+        return any(mapping.files.format != "parquet" for mapping in self.logs.events)
 
     def files(self, day: date) -> list[tuple[str, int]]:
         """(name, bytes) of the files that the night of `day` reads for that day."""
@@ -82,39 +87,34 @@ class MappedSource:
 
     def _read_landed(self, spark: SparkSession, days: DayRange, needed: date | None) -> DataFrame:
         frames = [spark.range(0).select(raw_event_columns({}))]
-        for mapping in self.logs.events:
-            files = self._event_files(mapping, days, needed)
-            for rows, kinds in self._read(spark, mapping, files):
-                frames.append(map_events(rows, kinds, mapping, self.logs.time_zone))
-        return reduce(DataFrame.unionByName, frames)
+        for mappings in self.logs.events_by_files:
+            files = self._event_files(mappings[0], days, needed)
+            for rows, kinds in self._read(spark, mappings, files):
+                frames.append(map_events(rows, kinds, mappings, self.logs.time_zone))
+        # Sampled whole: no filter is pushed below that, which else would carry the conversions of all columns
+        # that it rests on with it, more than once, until Java cannot compile it.
+        return reduce(DataFrame.unionByName, frames).sample(1.0, seed=0)
 
     def _read_catalogue(
         self, spark: SparkSession, mapping: ItemsMapping | UsersMapping | None, table: Table
     ) -> DataFrame:
         if mapping is None:
             return empty_rows(spark, table)
-        frames = [
-            map_catalogue(rows, kinds, mapping, self.logs.time_zone, table)
-            for rows, kinds in self._read(spark, mapping, self._catalogue_files(mapping))
-        ]
-        rows = reduce(DataFrame.unionByName, frames)
-        faults = rows.where(F.col("fault").isNotNull()).groupBy("fault").count().sort("fault")
-        for fault, count in faults.collect():
-            logger.warning("%s: %d rows are left out: %s", mapping.files.path, count, fault)
-        copies = Window.partitionBy(table.key[0]).orderBy("row")
-        good = rows.where(F.col("fault").isNull()).withColumn("copy", F.row_number().over(copies))
-        return good.where(F.col("copy") == 1).drop("fault", "row", "copy")
+        groups = self._read(spark, [mapping], self._catalogue_files(mapping))
+        return map_catalogue(groups, mapping, self.logs.time_zone, table)
 
     def _read(
-        self, spark: SparkSession, mapping: Mapping, files: Sequence[LogFile]
+        self, spark: SparkSession, mappings: Sequence[Mapping], files: Sequence[LogFile]
     ) -> list[tuple[DataFrame, Kinds]]:
         """The files' rows with the name and landing day of their file, a frame for each schema."""
-        source = mapping.files.path
-        wanted = mapping.source_columns()
-        groups = group_files(spark, files, mapping.files, wanted)
-        known = {**self.known.get(source, {}), **self.found.get(source, {})}
-        self.found[source] = check_columns(groups, mapping, source, known)
-        return [(read_group(spark, group, mapping.files, wanted), group.kinds) for group in groups]
+        form = mappings[0].files
+        wanted = list(dict.fromkeys(name for mapping in mappings for name in mapping.source_columns()))
+        groups = group_files(spark, files, form, wanted)
+        known = {**self.known.get(form.path, {}), **self.found.get(form.path, {})}
+        for mapping in mappings:
+            known = check_columns(groups, mapping, form.path, known)
+        self.found[form.path] = known
+        return [(read_group(spark, group, form, wanted), group.kinds) for group in groups]
 
     def _catalogue(self) -> list[ItemsMapping | UsersMapping]:
         return [mapping for mapping in (self.logs.items, self.logs.users) if mapping]

@@ -24,7 +24,8 @@ EVENTS = Table(
         Column(
             "event_type",
             "string",
-            "impression, click, favorite, cart, purchase, rating, coupon_redeem, email_sent",
+            "impression, click, favorite, cart, purchase, rating, coupon_redeem, email_sent, or one of the "
+            "log's own",
         ),
         Column("request_id", "string", "the basket or session it was part of"),
         Column("surface", "string", "where it was shown, if it was"),
@@ -111,16 +112,23 @@ QUARANTINE = Table(
 
 INGEST_COUNTS = Table(
     name="ingest_counts",
-    meaning="The books of ingestion: read = kept + duplicate + late_held + quarantined, per source and day.",
+    meaning="The books of ingestion, per source and day: read = kept + duplicate + late_held + quarantined + "
+    "filtered.",
     ds_is=_BOOKS_DAY,
     key=("source",),
     columns=(
         Column("source", "string", "the file, or the path of files under logs.events"),
-        Column("read", "long", "rows of the day in the source, as far as they had landed"),
+        Column(
+            "read",
+            "long",
+            "rows of the day as far as they had landed; where a row has several events, these",
+        ),
         Column("kept", "long", "rows written to events"),
         Column("duplicate", "long", "rows with the id of one that was kept"),
         Column("late_held", "long", "rows not known yet on the run date, or learned too late for their day"),
         Column("quarantined", "long", "rows written to quarantine"),
+        Column("filtered", "long", "rows that `where` leaves out, or of which no event is made"),
+        Column("rounded", "long", "kept rows with an amount of money that was finer than its unit"),
     ),
 )
 

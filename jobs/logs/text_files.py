@@ -79,8 +79,8 @@ def read_header(uri: str, form: TextForm) -> str:
             f"{uri}: an empty file, without a header line: have it delivered again, "
             "or name its columns under files.columns"
         )
-    lines = _csv_records(str(form.delimiter)).findall(f"{head}\n")
-    whole, _, broken = lines[0]
+    whole: str
+    whole, _, broken = _csv_records(str(form.delimiter)).findall(f"{head}\n")[0]
     if len(whole or broken) >= _MAX_HEADER:
         raise ValueError(
             f"{uri}: the header line does not end within {_MAX_HEADER} characters: is it text "

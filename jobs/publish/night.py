@@ -127,12 +127,12 @@ def read_books(lake: Lake, day: date) -> list[Row]:
     books = scan_rows(lake, "ingest_counts", (date.min, day))
     if books is None:
         return []
-    measures = ("read", "kept", "duplicate", "late_held", "quarantined")
+    measures = ("read", "kept", "duplicate", "late_held", "quarantined", "filtered")
     rows = []
     for period, part in (("of the day", books.filter(pc.field("ds") == day)), ("so far", books)):
         sums = part.group_by("source").aggregate([(name, "sum") for name in measures]).sort_by("source")
         for row in sums.to_pylist():
-            counts = {name: row[f"{name}_sum"] for name in measures}
+            counts = {name: row[f"{name}_sum"] or 0 for name in measures}  # null where days are older
             rows.append({"period": period, "source": row["source"], **counts})
     return rows
 

@@ -47,7 +47,7 @@ def test_a_mapped_log_is_valid(problems: Callable[..., list[str]]) -> None:
             {"event_time": {"day": dt.date(2016, 1, 1)}}, "the log begins on", id="a constant day outside"
         ),
         pytest.param(
-            {"event_type": {"column": "a", "values": {"pv": "view"}}}, "got 'view'", id="unknown event type"
+            {"event_type": {"column": "a", "values": {"pv": "View"}}}, "got 'View'", id="no name of a type"
         ),
         pytest.param({"user": "u"}, "unknown key", id="no such column"),
         pytest.param(
@@ -97,8 +97,35 @@ def test_all_errors_are_told_at_once(problems: Callable[..., list[str]]) -> None
     assert "logs.late_horizon_days" in found
 
 
-def test_the_books_tell_logs_apart_by_their_paths(problems: Callable[..., list[str]]) -> None:
-    assert any("events must have different paths" in line for line in problems(mapping(), mapping()))
+def test_files_of_one_path_are_read_in_one_way(problems: Callable[..., list[str]]) -> None:
+    other = mapping(files={"format": "csv", "path": "events.csv", "delimiter": ";"})
+
+    assert problems(mapping(), mapping()) == []
+    assert any("the same files, got two for events.csv" in line for line in problems(mapping(), other))
+
+
+def test_features_and_labels_are_over_types_that_the_log_has(tmp_path: Path) -> None:
+    returned = mapping(event_type={"column": "a", "values": {"r": "return", "x": None}})
+    logs = {"source": "mapped", "time_zone": "UTC", "events": [returned]}
+    counts = [{"entity": "user", "measure": "count", "events": [name]} for name in ("return", "retrun")]
+    for count, problem in zip(counts, (None, r"unknown event types \['retrun'\]"), strict=True):
+        path = write_scenario(tmp_path / "shop.yaml", tmp_path, logs=logs, features={"declared": [count]})
+        if problem is None:
+            load_scenario(str(path))
+            continue
+        with pytest.raises(ConfigError, match=problem):
+            load_scenario(str(path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"where": {"a": {}}}, {"event_type": []}, {"where": {"a": {"is": "b"}}}],
+    ids=["an empty condition", "no event type", "an unknown condition"],
+)
+def test_a_mapping_that_says_nothing_is_refused(
+    problems: Callable[..., list[str]], change: dict[str, Any]
+) -> None:
+    assert problems(mapping(**change))
 
 
 def test_an_unknown_source_names_the_known_ones(problems: Callable[..., list[str]]) -> None:
