@@ -15,9 +15,8 @@ from jobs.config import CONF_FOLDER, load_scenario
 from jobs.examples.tables import examples
 from jobs.features.anchors import training_anchor_days
 from jobs.lake.days import days_between
-from jobs.nightly import load_stage
 from jobs.stage import RUN_STAGES, make_run, run_stage
-from jobs.stages import BULK_STAGES, STAGES, all_tables, made_tables
+from jobs.stages import BULK_STAGES, STAGES, all_tables, load_stage, made_tables
 from tests.jobs.taobao_log import write_taobao_log, write_taobao_scenario
 
 DAY = date(2017, 12, 1)
