@@ -24,6 +24,7 @@ from jobs.lake.buckets import buckets_of
 from jobs.lake.lake import Lake, local_path
 from jobs.logs.tables import EVENTS
 from jobs.stage import Run, make_run
+from mtl_model.data.config import IdField
 from tests.jobs.features.generated_logs import DAYS, frame, random_logs, scenario_with
 from tests.jobs.features.tiles import make_event_days
 from tests.small_log import FIRST_DAY
@@ -167,8 +168,8 @@ def test_days_that_one_table_lacks_are_built_again(
     nulls = {name: F.lit(None).cast(EVENTS.spark_schema()[name].dataType) for name in names}
     lake.replace_days(rows.withColumns(nulls), EVENTS, (FIRST_DAY, run.date))
     build_tiles(run, lake)
-    lake.forget_days(USER_DAYS, [(FIRST_DAY, run.date)])
     lake.commit(USER_DAYS, (FIRST_DAY, run.date), [])
+    lake.forget_days(USER_DAYS, [(FIRST_DAY, run.date)])
 
     counts = build_tiles(run, lake)
 
@@ -178,11 +179,13 @@ def test_days_that_one_table_lacks_are_built_again(
 
 @pytest.fixture
 def declared_run(home: Path) -> Run:
-    """Users are anchored on every third day, and lie in two files of features."""
+    """Users are anchored on every third day, and lie in two files of features; the model reads none."""
     config = {"windows_days": [28], "half_lives_days": [1], "user_files_per_day": 2, "declared": [COUNTS]}
     scenario = scenario_with(FeaturesConfig.model_validate(config))
     anchored = scenario.examples.model_copy(update={"label_window_days": 3})
-    return Run(scenario.model_copy(update={"examples": anchored}), load_runtime(), DAYS[-1], "run", home)
+    model = scenario.model.model_copy(update={"fields": (IdField(kind="id", name="brand"),)})
+    scenario = scenario.model_copy(update={"examples": anchored, "model": model})
+    return Run(scenario, load_runtime(), DAYS[-1], "run", home)
 
 
 def test_days_without_events_have_no_tiles_and_are_built(
