@@ -39,7 +39,7 @@ def write_scenario_once(folder: Path) -> Path:
             log = write_small_log(folder / "log")
             write_scenario(
                 scenario, log,
-                recommend={"reasons": {"task": "purchase"}},
+                recommend={"reasons": {"task": "purchase"}, "user_parts": 2},  # each loads the model
                 learn={"twins": {"sample_rate": 1.0, "every_days": 7}},  # on Sundays, and DAY is a Saturday
             )  # fmt: skip
     return scenario
