@@ -75,7 +75,7 @@ def test_a_missing_python_is_named_with_what_to_install(tmp_path: Path) -> None:
 def test_make_without_a_target_lists_the_targets() -> None:
     listed = subprocess.run(["make"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
 
-    for target in ("setup", "demo", "test", "test-fast", "lint", "format", "lock", "airflow", "clean"):
+    for target in ("setup", "demo", "test", "acceptance", "lint", "format", "lock", "airflow", "clean"):
         assert f"make {target} " in listed
 
 
