@@ -13,7 +13,7 @@ from jobs.examples.tables import examples
 from jobs.features.anchors import training_anchor_days
 from jobs.lake.days import days_between
 from jobs.stage import RUN_STAGES, make_run, run_stage
-from jobs.stages import BULK_STAGES, STAGES, load_stage
+from jobs.stages import BULK_STAGES, STAGES, load_stage, made_tables
 from tests.jobs.taobao_log import write_taobao_log, write_taobao_scenario
 
 DAY = date(2017, 12, 1)
@@ -35,16 +35,19 @@ def scenario(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.mark.parametrize("stage", BULK_STAGES)
 def test_a_stage_reads_what_the_registry_says(scenario: Path, stage: str) -> None:
     run = make_run(str(scenario), DAY)
-    lake, reads = run.lake(), {*STAGES[stage].reads(run.scenario)}
+    lake, tables = run.lake(), made_tables(run.scenario)
+    own = {made.table.name for made in STAGES[stage].makes(run.scenario)}
+    written = {name for name, made in tables.items() if lake.snapshot_id(made.table)}  # not the empty ones
 
-    found = set()
-    made = [made.table for made in STAGES[stage].makes(run.scenario)]
-    for table in made:
-        snapshot = loaded.current_snapshot() if (loaded := lake.find(table)) else None
-        if snapshot and snapshot.summary:
-            found |= {*json.loads(snapshot.summary["nightshelf.inputs"] or "{}")}
+    found, expected = set(), set()
+    for name in own & written:
+        snapshot = lake.load(tables[name].table).current_snapshot()
+        assert snapshot is not None
+        assert snapshot.summary is not None
+        found |= {*json.loads(snapshot.summary["nightshelf.inputs"] or "{}")}
+        expected |= {read.table for read in tables[name].reads if read.table in written}
 
-    assert found - {table.name for table in made} - {RUN_STAGES.name} == reads
+    assert found - own - {RUN_STAGES.name} == expected - own
 
 
 def test_a_changed_learning_rate_builds_no_example_but_those_of_the_newest_anchors(scenario: Path) -> None:
