@@ -47,7 +47,7 @@ class _Files(StrictModel):
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     path: FilePattern
-    null_values: tuple[str, ...] = ("NULL", "Null", "null", "\\N", "NaN", "nan", "None", "none")
+    null_values: tuple[str, ...] = ("NULL", "Null", "null", "\\N", "NaN", "nan", "None")
 
 
 class ParquetFiles(_Files):
