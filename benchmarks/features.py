@@ -35,6 +35,7 @@ from jobs.lake.columns import Table
 from jobs.lake.lake import Lake, local_path
 from jobs.lake.spark import run_together, start_spark
 from jobs.stage import Run
+from mtl_model.data.config import IdField
 
 WINDOWS = (7, 28, 91)
 NAMES = {"user": "user", "item": "item", "user_category": "user x category"}
@@ -95,7 +96,8 @@ def plan_night(run: Run, entities: Sequence[str], windows: Sequence[int], last_e
         "declared": [{"entity": entity, **measure} for entity in entities for measure in measures],
     }
     config = FeaturesConfig.model_validate(features)
-    changed = replace(run, scenario=run.scenario.model_copy(update={"features": config}))
+    model = run.scenario.model.model_copy(update={"fields": (IdField(kind="id", name="brand"),)})
+    changed = replace(run, scenario=run.scenario.model_copy(update={"features": config, "model": model}))
     return Night(changed, changed.lake("features"))
 
 
