@@ -65,6 +65,7 @@ def test_seconds_of_children_count_once_they_ended_and_before() -> None:
 
 def test_a_file_beyond_twice_its_budget_fails_the_run_until_the_budget_is_written(project: Path) -> None:
     workers = ("-p", "xdist", "-n", "1")
+    (project / "cpu_seconds.json").write_text(json.dumps({"fast test_other.py": 1}))
 
     exceeded = run_tests(project, *workers)
     written = run_tests(project, *workers, "--write-cpu-budget")
@@ -73,7 +74,7 @@ def test_a_file_beyond_twice_its_budget_fails_the_run_until_the_budget_is_writte
     assert [run.returncode for run in (exceeded, written, known)] == [1, 0, 0]
     assert "2 passed" in exceeded.stdout
     assert "fast test_dear.py took 1." in exceeded.stdout
-    assert list(read_budgets(project / "cpu_seconds.json")) == ["fast test_dear.py"]
+    assert list(read_budgets(project / "cpu_seconds.json")) == ["fast test_dear.py", "fast test_other.py"]
 
 
 def test_a_file_by_itself_is_measured_and_not_judged(project: Path) -> None:
@@ -87,6 +88,7 @@ def test_a_small_file_needs_no_budget_and_a_large_one_may_take_twice_its_own() -
     taken = {"fast small": 9.9, "fast new": 10.1, "fast large": 59.0, "acceptance large": 61.0}
 
     assert too_dear(taken, {"fast large": 30, "acceptance large": 30}) == ["fast new", "acceptance large"]
+    assert too_dear(taken, {"fast large": 30}) == ["fast new"]  # of the other lane nothing is known yet
 
 
 def test_written_budgets_leave_other_files_alone_and_small_ones_out(tmp_path: Path) -> None:
