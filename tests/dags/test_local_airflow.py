@@ -139,7 +139,7 @@ def test_stopping_leaves_no_process_while_spark_runs(home: Path) -> None:
             started[:] = psutil.Process(starter.pid).children(recursive=True)
             return any(process.name() == "java" for process in started)
 
-        wait_for("Spark JVM", spark_runs, timeout_seconds=120)
+        wait_for("Spark JVM", spark_runs, timeout_seconds=300)
 
     assert starter.returncode == 0
     assert [process for process in started if process.is_running()] == []
