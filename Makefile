@@ -27,13 +27,13 @@ setup: ## prepare .venv: Java 17, torch, the packages of requirements.lock
 demo: setup ## one night of the real grocery year: from the logs to a household's shelf
 	@$(VENV)/nightshelf demo
 
-test: ## what a change can break: lint, types and import rules beside the fast tests, 15 minutes on two cores
+test: ## what a change can break: lint, types and import rules beside the fast tests
 	@$(MAKE) --no-print-directory --jobs 2 lint fast-tests
 
 fast-tests: setup
 	$(PYTEST)
 
-acceptance: setup ## real and random logs, days of Airflow, benchmarks' quick runs: 40 minutes more
+acceptance: setup ## real and random logs, days of Airflow, benchmarks' quick runs
 	$(PYTEST) -m acceptance
 
 lint: setup ## style, format, types, who imports whom
