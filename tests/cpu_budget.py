@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-SMALL = 5  # seconds; below, starting up and chance are most of it
+SMALL = 10  # seconds; below, starting up and chance are most of it
 FACTOR = 2
 NUM_SHOWN = 10
 BUDGETS = Path(__file__).with_name("cpu_seconds.json")
